@@ -6,6 +6,10 @@ A server process answers over a chain in memory; this process sends requests and
 threads together. "call" is the same body answered without a connection, in a process of its own as well. "floor" is a
 loop that finds the end of a request with httptools and writes a constant: what no server in Python can undercut.
 The rows take turns. Answers are checked first.
+
+Every row is measured twice: with server and clients on one core, which is never idle, and with all cores. A core that
+had nothing to do takes its time to wake up, on a virtual machine some 20 us, and that is counted as the server's: see
+what the floor costs there.
 """
 
 from __future__ import annotations
@@ -14,12 +18,14 @@ import argparse
 import asyncio
 import json
 import multiprocessing
+import os
 import socket
 import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import httptools
 import uvloop
@@ -142,8 +148,34 @@ def over_websocket(port: int, body: bytes) -> Callable[[int], None]:
     return send
 
 
+def measure(
+    rows: dict[str, tuple[int, Callable[[int], None]]], pipe: Connection, rounds: int, requests: int
+) -> dict[str, list[float]]:
+    """Microseconds of a request in each round, by row, and of the calls alone."""
+    seen: dict[str, list[float]] = defaultdict(list)
+    for number in range(rounds + 1):  # the first one warms up
+        count = requests if number else WARM
+        for name, body in BODIES.items():
+            pipe.send((body, count))
+            seen[f"{name}, call alone"].append(pipe.recv() * 1e6)
+        for name, (server, send) in rows.items():
+            begun = processor_seconds(server)
+            send(count)
+            seen[name].append((processor_seconds(server) - begun) / count * 1e6)
+    return {name: values[1:] for name, values in seen.items()}
+
+
+def report(seen: dict[str, list[float]]) -> None:
+    """Print the median of each row."""
+    for name, values in seen.items():
+        alone = seen.get(f"{name.partition(',')[0]}, call alone")
+        value = statistics.median(values)
+        beyond = f"  beyond the call {value - statistics.median(alone):6.1f}" if alone not in (None, values) else ""
+        print(f"{name:28} {value:7.1f} us{beyond}")
+
+
 def main() -> None:
-    """Measure in turns, print medians."""
+    """Start the servers, measure in turns."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=4_000, help="of each row in a round")
@@ -164,21 +196,14 @@ def main() -> None:
         rows[f"{name}, one client"] = (pid, over_http(port, body, 1))
         rows[f"{name}, {CLIENTS} clients"] = (pid, over_http(port, body, CLIENTS))
         rows[f"{name}, WebSocket"] = (pid, over_websocket(port, body))
-    seen: dict[str, list[float]] = defaultdict(list)
-    for number in range(wanted.rounds + 1):  # the first one warms up
-        for name, body in BODIES.items():
-            pipe.send((body, wanted.requests if number else WARM))
-            seen[f"{name}, call alone"].append(pipe.recv() * 1e6)
-        for name, (server, send) in rows.items():
-            count = wanted.requests if number else WARM
-            begun = processor_seconds(server)
-            send(count)
-            seen[name].append((processor_seconds(server) - begun) / count * 1e6)
-    for name, values in seen.items():
-        alone = seen.get(f"{name.partition(',')[0]}, call alone")
-        value = statistics.median(values[1:])
-        beyond = f"  beyond the call {value - statistics.median(alone[1:]):6.1f}" if alone not in (None, values) else ""
-        print(f"{name:28} {value:7.1f} us{beyond}")
+    processes = [0, *(server for server, _, _ in servers.values())]
+    cores = os.sched_getaffinity(0)
+    for title, allowed in (("one core", {min(cores)}), (f"{len(cores)} cores", cores)):
+        for process_id in processes:
+            for thread in Path(f"/proc/{process_id or 'self'}/task").iterdir():
+                os.sched_setaffinity(int(thread.name), allowed)
+        print(f"\n{title}")
+        report(measure(rows, pipe, wanted.rounds, wanted.requests))
     for _, ours, _ in servers.values():
         ours.send(None)
 

@@ -38,6 +38,8 @@ from vm.machine import ENGINES, Machine
 from vm.message import CallKind, Message
 
 TARGET = Address(b"\xcc" * 20)
+ENVIRONMENT = BlockEnvironment(fork=Fork.CANCUN, chain_id=1, number=1, timestamp=1, gas_limit=10**9)
+"""One for all runs, as revm's: the calls of a block have it in common."""
 
 
 class Ran(NamedTuple):
@@ -49,24 +51,28 @@ class Ran(NamedTuple):
 Runner = Callable[[Case], Ran]
 
 
+def prepared(machine: Machine, case: Case) -> tuple[Message, ExecutionContext]:
+    """The call of a case on a new journal, as revm's on a reverted one."""
+    journal = Journal(MemoryState(), Fork.CANCUN)
+    journal.begin_transaction()
+    context = ExecutionContext(ENVIRONMENT, lambda _: ZERO_HASH, journal, CALLER, 0)
+    if case.creation is not None:
+        creation = Message(CallKind.CREATE, CALLER, TARGET, TARGET, 0, case.creation, GAS)
+        assert machine.execute(creation, context).success
+    else:
+        journal.set_code(TARGET, case.runtime)
+    journal.end_transaction()
+    journal.begin_transaction()
+    journal.warm_account(TARGET)
+    journal.warm_account(CALLER)
+    return Message(CallKind.CALL, CALLER, TARGET, TARGET, 0, case.data, GAS), context
+
+
 def ours(machine: Machine) -> Runner:
-    """Each run on a new journal, as revm's on a reverted one."""
+    """Times one of the machine's engines."""
 
     def run(case: Case) -> Ran:
-        journal = Journal(MemoryState(), Fork.CANCUN)
-        journal.begin_transaction()
-        environment = BlockEnvironment(fork=Fork.CANCUN, chain_id=1, number=1, timestamp=1, gas_limit=10**9)
-        context = ExecutionContext(environment, lambda _: ZERO_HASH, journal, CALLER, 0)
-        if case.creation is not None:
-            creation = Message(CallKind.CREATE, CALLER, TARGET, TARGET, 0, case.creation, GAS)
-            assert machine.execute(creation, context).success
-        else:
-            journal.set_code(TARGET, case.runtime)
-        journal.end_transaction()
-        journal.begin_transaction()
-        journal.warm_account(TARGET)
-        journal.warm_account(CALLER)
-        message = Message(CallKind.CALL, CALLER, TARGET, TARGET, 0, case.data, GAS)
+        message, context = prepared(machine, case)
         start = time.thread_time()
         outcome = machine.execute(message, context)
         return Ran(time.thread_time() - start, outcome.output, GAS - outcome.gas_left)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
+from chain.fees import blob_base_fee
 from chain.forks import CANCUN_BLOBS, BlobSchedule, Fork
 from chain.types import ZERO_ADDRESS, ZERO_HASH, Address, Hash32
+
+_blob_base_fee = lru_cache(maxsize=256)(blob_base_fee)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +54,11 @@ class BlockEnvironment:
     """Property of the chain, not part of the log's record: see `chain.forks.ChainConfig.gas_capped`."""
     blob_base_fee: int | None = None
     """Wei per blob gas in a simulated call that sets it; None in a block, where it follows from the excess blob gas."""
+
+    @property
+    def blob_price(self) -> int:
+        """Wei per blob gas (EIP-4844)."""
+        if self.blob_base_fee is not None:
+            return self.blob_base_fee
+        return _blob_base_fee(self.excess_blob_gas, self.blob_schedule.base_fee_update_fraction)
+

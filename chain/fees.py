@@ -25,13 +25,9 @@ _E_POWER_ABOVE_UINT256 = 178
 def intrinsic_gas(tx: Transaction, fork: Fork) -> int:
     """Gas used before the first opcode (Yellow Paper 6.2)."""
     prices = SCHEDULES[fork]
-    data = tx.data
-    gas = prices.transaction
-    if data:
-        zeros = data.count(0)
-        gas += zeros * prices.zero_byte + (len(data) - zeros) * prices.nonzero_byte
+    gas = intrinsic_call_gas(tx.data, fork)
     if tx.to is None:
-        gas += prices.creation + prices.initcode_word * words_in(len(data))
+        gas += prices.creation + prices.initcode_word * words_in(len(tx.data))
     if tx.access_list:
         gas += len(tx.access_list) * prices.access_list_address
         gas += sum(len(slots) for _, slots in tx.access_list) * prices.access_list_slot
@@ -40,12 +36,23 @@ def intrinsic_gas(tx: Transaction, fork: Fork) -> int:
     return gas
 
 
+def intrinsic_call_gas(data: bytes, fork: Fork) -> int:
+    """`intrinsic_gas` of a transaction with nothing but a recipient and this data."""
+    prices = SCHEDULES[fork]
+    zeros = data.count(0)
+    return prices.transaction + zeros * prices.zero_byte + (len(data) - zeros) * prices.nonzero_byte
+
+
 def floor_gas(tx: Transaction, fork: Fork) -> int:
     """The least gas a transaction with this data uses in the end (EIP-7623); 0 before Prague."""
+    return floor_data_gas(tx.data, fork)
+
+
+def floor_data_gas(data: bytes, fork: Fork) -> int:
+    """`floor_gas` of any transaction with this data."""
     prices = SCHEDULES[fork]
     if not prices.floor_token:
         return 0
-    data = tx.data
     zeros = data.count(0)
     tokens = zeros + (len(data) - zeros) * prices.nonzero_byte_tokens
     return prices.transaction + tokens * prices.floor_token

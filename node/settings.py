@@ -28,7 +28,9 @@ DEV_MNEMONIC = "test test test test test test test test test test test junk"
 ENVIRONMENT_PREFIX = "ZVMD_"
 SECRETS = frozenset({"node.mnemonic"})
 """Settings whose value is never printed, not even in an error."""
-PATHS = frozenset({"node.data_dir", "node.genesis", "vm.jit_dump"})
+PATHS = frozenset({
+    "node.data_dir", "node.genesis", "vm.jit_dump", "http.tls_certificate", "http.tls_key", "http.client_authority",
+})  # fmt: skip
 DATA_DIR_VARIABLE = "ZVMD_DATA_DIR"
 """Clients use the same default (`zvmd.endpoint`)."""
 
@@ -85,6 +87,12 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Names in a request's ``Host`` that are accepted besides IP addresses, ``localhost`` and ``*.localhost``."""
     origins: tuple[str, ...] = ("auto",)
     """Pages that may call the standard namespaces; ``auto``: all on a chain of the public test mnemonic, else none."""
+    tls: Literal["off", "auto", "files"] = "off"
+    """``auto``: with a certificate of the node's own authority; ``files``: with the two that follow."""
+    tls_certificate: str = ""
+    tls_key: str = ""
+    client_authority: str = ""
+    """Authorities whose certificates are required of clients; ``auto``: the node's own; empty: none is required."""
     require_token: bool = False
     """Whether all but the node's machine need a token, also on a chain of the public test mnemonic."""
 
@@ -179,6 +187,8 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     pool_transactions: Count = 10_000
     answer_cache_bytes: Bytes = 4 * 2**20
     """Answers of ``eth_call`` kept for the same call on the same state; 0 keeps none."""
+    short_road: bool = True
+    """Whether frequent requests and short calls take the roads made for them; else all are handled alike."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,8 +205,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def data_dir(self) -> Path:
-        """The data directory with ``~`` expanded, absolute."""
-        return Path(self.node.data_dir).expanduser().absolute()
+        """The data directory with ``~`` expanded, absolute. Raises `InvalidSetting` for the default without a home."""
+        path = self.node.data_dir
+        try:
+            return Path(path).expanduser().absolute()
+        except (RuntimeError, OSError) as error:
+            raise InvalidSetting(f"node.data_dir = {path}: {error} Set HOME, or give --data-dir.") from None
 
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {field.name: field.type for field in msgspec.structs.fields(Settings)}
@@ -215,6 +229,7 @@ FLAGS: dict[str, str] = {
     "block_time": "node.block_time_seconds",
     "http_host": "http.host",
     "http_port": "http.port",
+    "http_tls": "http.tls",
     "allow_origin": "http.origins",
     "quic_host": "quic.host",
     "quic_port": "quic.port",

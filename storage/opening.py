@@ -54,7 +54,7 @@ from storage.io.files import FileSystem, RealFs
 from storage.io.kv import KeyValueStore
 from storage.io.kv.engines import default_engine, open_store_at
 from storage.io.kv.store import unused
-from storage.preflight import looked_over
+from storage.preflight import looked_over, refuse_unwritable
 from storage.replay import Recovery, Replay, recover
 from storage.store import Store
 from storage.wal import Wal, WalIdentity
@@ -124,9 +124,7 @@ def open_directory(
     `StateRootMismatch`, and as `open_store`.
     """
     fs = looked_over(options.data_dir, unused=True)
-    path = os.fspath(options.data_dir)
-    if os.path.isdir(path) and not os.access(path, os.W_OK | os.X_OK):  # noqa: PTH112 - raises nothing
-        raise DataDirectoryUnusable(f"{path} cannot be written by this user")
+    refuse_unwritable(options.data_dir)
     lock = take_directory(fs, options.program, options.engine or default_engine())
     try:
         with starting():

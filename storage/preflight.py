@@ -58,6 +58,22 @@ def looked_over(data_dir: Path, *, unused: bool = False) -> RealFs:
     return RealFs(data_dir)
 
 
+def refuse_unwritable(data_dir: Path) -> None:
+    """Raise `DataDirectoryUnusable` for a directory of the node in which it could not make a file later.
+
+    Existing files of it may be writable all the same, so that nothing else fails before the first new one: the next
+    segment of the log, session or export, whose failure ends the process.
+    """
+    sessions = data_dir / layout.SESSIONS
+    places = [data_dir, data_dir / layout.WAL, data_dir / layout.STATE, sessions, data_dir / layout.EXPORTS]
+    with suppress(OSError):
+        places += sessions.iterdir()
+    for place in places:
+        is_directory = os.path.isdir(place)  # noqa: PTH112 - raises nothing
+        if is_directory and not os.access(place, os.W_OK | os.X_OK, effective_ids=True):
+            raise DataDirectoryUnusable(f"{place} cannot be written by this user")
+
+
 def _entries(root: Path, below: str) -> Iterator[tuple[str, str]]:
     """Path and kind of everything that the stores may open. What cannot be listed has none: who opens it tells why."""
     try:

@@ -26,6 +26,12 @@ MEMORY_START_BYTES = 4096
 MEMORY_KEPT_BYTES = 1 << 20
 """A pooled frame gives back a buffer larger than this."""
 
+BRIEF_MEMORY_BYTES = 1 << 16
+"""Memory of a frame that work which must not hold its thread may have: one opcode can hash or copy all of it."""
+
+BRIEF_PRECOMPILE_GAS = 4_000
+"""Gas of a precompile that such work may call: the slowest takes some 0.2 ms for it."""
+
 FRAMES_WITH_MEMORY = 4
 """Outermost frames that keep such a buffer; all others give back what they grew by."""
 

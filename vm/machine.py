@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final, NamedTuple
 
+from chain.backoff import Attempts
+from chain.brief import before_long_work
 from chain.crypto import create_address
 from chain.environment import BlockEnvironment
 from chain.forks import Fork
-from chain.types import Hash32
+from chain.state import EMPTY_CODE_HASH, StateReader
+from chain.types import Address, Hash32
 from vm.code import CodeCache
 from vm.context import ExecutionContext
 from vm.errors import EngineUnavailable
@@ -26,10 +29,19 @@ from vm.evm.jit.store import ObjectStore
 from vm.evm.jit.tier import BackgroundTier
 from vm.evm.memory_port import Allocate
 from vm.evm.native import Interpreter, load_interpreter
+from vm.evm.quick import QuickOutcome, QuickRun
 from vm.evm.trace import Tracer
 from vm.interruption import current
 from vm.ir.loader import LibraryCompiler, ObjectCache
+from vm.limits import GAS_MAX
 from vm.message import CallKind, Message, Outcome
+from vm.precompiles import precompiles_by_address
+
+_WORD_REST: Final = bytes(12)
+"""What fills an address up to a word."""
+QUICK_LEFT_OUT: Final = 4
+QUICK_LEFT_OUT_MAX: Final = 256
+"""Calls of a contract that are executed in full at once, after one that could not be done quickly."""
 
 ENGINES: Final = ("interpreter", "jit", "auto")
 
@@ -85,6 +97,9 @@ class Machine:
         self._lock = threading.Lock()
         self._pools = _Pools(parts.allocate)
         self._block_words: tuple[BlockEnvironment | None, bytes] = (None, b"")
+        self._free_words: tuple[BlockEnvironment | None, bytes] = (None, b"")
+        self._quick = Attempts(QUICK_LEFT_OUT, QUICK_LEFT_OUT_MAX)
+        """Contracts, by code hash, that do more than `call_quickly` can."""
 
     def execute(self, message: Message, context: ExecutionContext, tracer: Tracer | None = None) -> Outcome:
         """Run the message and everything it calls to the end.
@@ -103,6 +118,29 @@ class Machine:
             if interruption is not None:
                 interruption.leave(execution)
             execution.close()
+
+    def call_quickly(
+        self, environment: BlockEnvironment, state: StateReader, sender: Address, to: Address, data: bytes, gas: int
+    ) -> QuickOutcome | None:
+        """The outcome of a call that succeeded without calling anybody; None if it has to be executed in full.
+
+        It pays nothing and has no value; ``gas`` is what it may use itself. Nothing is changed. Raises the reason if
+        the thread's `vm.interruption.Interruption` is stopped.
+        """
+        fork = environment.fork
+        account = state.account(to)
+        if account is None or account.code_hash == EMPTY_CODE_HASH or to in precompiles_by_address(fork):
+            return None
+        runtime = self.runtime(fork)
+        code = runtime.codes.get(account.code_hash)
+        if code is None or code.delegate is not None or not self._quick.is_due(account.code_hash):
+            return None
+        message = Message(CallKind.CALL, sender, to, to, 0, data, min(gas, GAS_MAX))
+        words = b"".join((sender[::-1], _WORD_REST, self._free_words_of(environment)))
+        outcome = QuickRun(runtime, self._pools.pool).run(message, code, words, state, current())
+        if outcome is None:
+            self._quick.failed(account.code_hash)
+        return outcome
 
     def begin(self, message: Message, context: ExecutionContext, tracer: Tracer | None = None) -> Execution:
         """Stop before the first opcode: `step` or `run` what you get, in one thread at a time."""
@@ -132,6 +170,7 @@ class Machine:
         """What runs a fork, built when first asked for. Raises `NativeCodeUnavailable`."""
         runtime = self._runtimes.get(fork)
         if runtime is None:
+            before_long_work()
             with self._lock:
                 interpreter = load_interpreter(fork, self._parts.cache, self._parts.libraries)
                 if self._codes is None:
@@ -196,6 +235,15 @@ class Machine:
             "lastCompilerFault": compiler.last_fault,
             "compilerProcess": compiler.process_id,
         }
+
+    def _free_words_of(self, environment: BlockEnvironment) -> bytes:
+        """The environment words from GASPRICE to BLOBBASEFEE of a call that pays nothing, for the last block."""
+        known, words = self._free_words
+        if known is not environment:
+            price = environment.blob_price if environment.fork >= Fork.CANCUN else 0
+            words = b"".join((bytes(32), self._words_of(environment), price.to_bytes(32, "little")))
+            self._free_words = (environment, words)
+        return words
 
     def _words_of(self, environment: BlockEnvironment) -> bytes:
         """The environment words from COINBASE to BASEFEE, little-endian, remembered for the last block."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from chain.console_log import CONSOLE
 from chain.crypto import create_address
 from chain.environment import BlockEnvironment
-from chain.fees import blob_base_fee, blob_gas_of, floor_gas, intrinsic_gas
+from chain.fees import blob_gas_of, floor_data_gas, floor_gas, intrinsic_call_gas, intrinsic_gas
 from chain.forks import Fork
 from chain.gas_schedule import SCHEDULES
 from chain.receipts import Log
-from chain.state import EMPTY_CODE_HASH, BlockHashes
+from chain.state import EMPTY_CODE_HASH, BlockHashes, StateReader
 from chain.transactions import (
     BLOB,
     SET_CODE,
@@ -38,9 +37,7 @@ from vm.evm.execution import Execution
 from vm.evm.trace import Tracer
 from vm.journal import Journal, RecordedLogs, read_logs
 from vm.machine import Machine
-from vm.message import CallKind, Message, Outcome
-
-_cached_blob_base_fee = lru_cache(maxsize=256)(blob_base_fee)
+from vm.message import CallKind, Halt, Message, Outcome
 
 
 @dataclass(slots=True)
@@ -123,6 +120,29 @@ def simulate_call(
     return _run(machine, environment, block_hash, journal, tx, sender, tracer, console)
 
 
+def simulate_quickly(
+    machine: Machine,
+    environment: BlockEnvironment,
+    state: StateReader,
+    sender: Address,
+    to: Address,
+    data: bytes,
+    gas_limit: int,
+) -> tuple[Halt, bytes, int] | None:
+    """Halt, output and gas used of `simulate_call` for a transaction that has a recipient, data, and nothing else.
+
+    None unless it succeeds and calls nobody; nothing has happened then. The environment's base fee is 0.
+    """
+    fork = environment.fork
+    intrinsic, floor = intrinsic_call_gas(data, fork), floor_data_gas(data, fork)
+    if gas_limit < max(intrinsic, floor):
+        return None
+    outcome = machine.call_quickly(environment, state, sender, to, data, gas_limit - intrinsic)
+    if outcome is None:
+        return None
+    return outcome.halt, outcome.output, _gas_of(fork, gas_limit, outcome.gas_left, outcome.refund, floor)[0]
+
+
 def _check_sender(journal: Journal, tx: Transaction, sender: Address, fork: Fork) -> None:
     account = journal.account(sender)
     check_nonce_is_next(tx, account)
@@ -133,14 +153,7 @@ def _check_fees(environment: BlockEnvironment, tx: Transaction, blob_gas_left: i
     check_fee_cap(tx, environment.base_fee)
     if tx.type == BLOB:
         check_blob_room(tx, blob_gas_left)
-        check_blob_fee_cap(tx, _blob_price(environment))
-
-
-def _blob_price(environment: BlockEnvironment) -> int:
-    if environment.blob_base_fee is not None:
-        return environment.blob_base_fee
-    schedule = environment.blob_schedule
-    return _cached_blob_base_fee(environment.excess_blob_gas, schedule.base_fee_update_fraction)
+        check_blob_fee_cap(tx, environment.blob_price)
 
 
 def _run(
@@ -205,7 +218,7 @@ def _prepare(
     """Buy gas, raise the nonce, warm and delegate: all that comes before the execution."""
     fork = environment.fork
     price = effective_gas_price(tx, environment.base_fee)
-    blob_price = _blob_price(environment) if fork >= Fork.CANCUN else 0
+    blob_price = environment.blob_price if fork >= Fork.CANCUN else 0
     # A simulated call may offer nothing for its blobs, as it may offer nothing for gas.
     bought = tx.gas_limit * price + blob_gas_of(tx) * min(blob_price, tx.max_fee_per_blob_gas)
     if bought:
@@ -269,9 +282,13 @@ def _delegate(journal: Journal, chain_id: int, authorizations: tuple[Authorizati
 
 def gas_of(fork: Fork, tx: Transaction, gas_left: int, refund: int) -> tuple[int, int]:
     """Gas paid for and gas given back, from what the execution left and the refund counter."""
-    spent = tx.gas_limit - gas_left
+    return _gas_of(fork, tx.gas_limit, gas_left, refund, floor_gas(tx, fork))
+
+
+def _gas_of(fork: Fork, gas_limit: int, gas_left: int, refund: int, floor: int) -> tuple[int, int]:
+    spent = gas_limit - gas_left
     refund = min(refund, spent // SCHEDULES[fork].refund_quotient)
-    return max(spent - refund, floor_gas(tx, fork)), refund
+    return max(spent - refund, floor), refund
 
 
 def _settle(

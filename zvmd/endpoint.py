@@ -25,6 +25,11 @@ ENDPOINTS_FILE = "endpoints.json"
 TOKEN_VARIABLE = "ZVMD_TOKEN"  # noqa: S105 - a name
 TOKEN_FILE = "token"  # noqa: S105 - a file name
 CERTIFICATE_FILE = "tls/authority.pem"
+CERTIFICATE_VARIABLE = "ZVMD_CERTIFICATE"
+CLIENT_VARIABLE = "ZVMD_CLIENT_CERTIFICATE"
+HTTP_CERTIFICATE, HTTP_CLIENT = "http_certificate", "http_client"
+"""Names in ``endpoints.json`` of files in the data directory: the certificate that HTTP is served with if it is not of
+the node's own authority, and one that clients of this machine show if one is required."""
 FILE_BYTES_MAX = 64 * 1024
 """Largest size of the files above; a node writes no longer ones."""
 
@@ -43,7 +48,10 @@ def data_directory(given: str | Path | None, environ: Mapping[str, str] = os.env
     """The data directory: argument, ``ZVMD_DATA_DIR``, ``ZVMD_NODE__DATA_DIR``, ``.zvmd`` here, or the user's."""
     here = PROJECT_DATA_DIR if Path(PROJECT_DATA_DIR, TOKEN_FILE).exists() else None
     chosen = given or environ.get("ZVMD_DATA_DIR") or environ.get("ZVMD_NODE__DATA_DIR") or here or DEFAULT_DATA_DIR
-    return Path(chosen).expanduser()
+    try:
+        return Path(chosen).expanduser()
+    except RuntimeError:  # no home: nothing is found there, and the error names the path
+        return Path(chosen)
 
 
 def announced(directory: Path, name: str, default: str) -> str:
@@ -93,7 +101,7 @@ def find_endpoint(
                 hint="name the node's directory (--data-dir, ZVMD_DATA_DIR), or ask over HTTP "
                 "(--url http://HOST:PORT); zvmd start --dev starts a node",
             ) from None
-    path = Path(certificate or environ.get("ZVMD_CERTIFICATE") or directory / CERTIFICATE_FILE)
+    path = Path(certificate or environ.get(CERTIFICATE_VARIABLE) or directory / CERTIFICATE_FILE)
     if not path.is_file():
         hint = "is the node running with this --data-dir? else set ZVMD_CERTIFICATE"
         raise ConnectionFailed(f"no certificate at {path}", code="client.certificate", hint=hint)

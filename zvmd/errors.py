@@ -67,6 +67,7 @@ __all__ = [
     "HttpRefused",
     "HttpRequestTooLate",
     "HttpRequestTooLong",
+    "HttpTlsRequired",
     "HttpTokenNeeded",
     "HttpTokenRefused",
     "HttpWebSocketRefused",
@@ -794,6 +795,12 @@ class HttpTokenNeeded(HttpTokenRefused):
     """This node answers other machines only with a token."""
 
     code = "http.token_needed"
+
+
+class HttpTlsRequired(HttpRefused):
+    """The port speaks TLS, and the request came without it."""
+
+    code = "http.tls"
 
 
 class HttpWebSocketRefused(HttpRefused):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import AsyncGenerator, Mapping
 
 from websockets.asyncio.client import connect
@@ -17,12 +18,16 @@ EVENT_BYTES_MAX = 4 << 20
 
 
 async def follow(
-    url: str, session: int | str, cursor: int | None = None, headers: Mapping[str, str] | None = None
+    url: str,
+    session: int | str,
+    cursor: int | None = None,
+    headers: Mapping[str, str] | None = None,
+    context: ssl.SSLContext | None = None,
 ) -> AsyncGenerator[SessionChange, None]:
     """Changes of a session, as `zvmd.Client.watch` gives them.
 
-    ``url`` is the node's HTTP address, ``headers`` go with the handshake. Raises `ConnectionFailed` when the node goes
-    away, and `SessionError` when the access ends.
+    ``url`` is the node's HTTP address, ``headers`` go with the handshake, ``context`` is the TLS for ``https``. Raises
+    `ConnectionFailed` when the node goes away, and `SessionError` when the access ends.
     """
     address = url.replace("http", "ws", 1).rstrip("/") + "/ws"
     params = [session] if cursor is None else [session, cursor]
@@ -30,7 +35,7 @@ async def follow(
     reason = "the node closed the connection"
     try:
         async with connect(
-            address, additional_headers=headers, open_timeout=HANDSHAKE_S, max_size=EVENT_BYTES_MAX
+            address, additional_headers=headers, open_timeout=HANDSHAKE_S, max_size=EVENT_BYTES_MAX, ssl=context
         ) as socket:
             await socket.send(json.dumps(request))
             async for text in socket:

@@ -32,12 +32,28 @@ KEY_FILE: Final = "key.pem"
 CHECKED_FILE: Final = "checked.json"
 MODULE: Final = "node.auth.certificate_process"
 SECONDS_MAX: Final = 60.0
+CLIENT_FILE: Final = "client.pem"
+"""Certificate and key by which programs of this machine that may read the data directory are clients."""
 FILES: Final = {AUTHORITY_FILE: False, AUTHORITY_KEY_FILE: True, CERTIFICATE_FILE: False, KEY_FILE: True}
 """Whose content decides, and whether it is secret."""
 _RULES: Final = Path(__file__).with_name("tls.py")
 _ERRORS: Final[dict[str, type[ZvmdError]]] = {
     kind.code: kind for kind in (UnusableCertificate, DataDirectoryUnusable, StorageFull, StoragePanic)
 }
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What a node needs of its certificates besides what each has."""
+
+    names: tuple[str, ...] = ()
+    """DNS names of the node beside `node.auth.tls.NAMES`."""
+    addresses: tuple[str, ...] = ()
+    """IP addresses beside `node.auth.tls.ADDRESSES`."""
+    client: bool = False
+    """Whether there is a certificate for clients on this machine."""
+
+
+NOTHING_MORE: Final = Wanted()
 
 
 class TlsFiles(NamedTuple):
@@ -47,13 +63,15 @@ class TlsFiles(NamedTuple):
     key: Path
     authority: Path
     not_after: datetime.datetime
+    client: Path | None = None
+    """Certificate and key for clients on this machine, if that is wanted."""
 
 
 class Checked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What was found. Times are Unix seconds."""
 
     digest: str
-    """`digest_of` the files, and of the rules they were checked by."""
+    """`digest_of` the files, of what was wanted, and of the rules they were checked by."""
     since: float
     until: float
     """Then the certificate, or its authority's, is to be renewed."""
@@ -69,21 +87,28 @@ class CertificateAnswer(msgspec.Struct, frozen=True):
     """Level, event and values."""
 
 
-def usable_certificate(directory: Path, now: datetime.datetime) -> TlsFiles:
+def usable_certificate(directory: Path, now: datetime.datetime, wanted: Wanted = NOTHING_MORE) -> TlsFiles:
     """The certificate in ``directory``; files that are missing or unusable are made again.
 
     Raises `UnusableCertificate` for a damaged authority key, and if no process can be started to check or make files;
     `DataDirectoryUnusable`, `StorageFull`, `StoragePanic`.
     """
-    checked = _remembered(directory, now.timestamp()) or _checked_now(directory, now)
-    end = datetime.datetime.fromtimestamp(checked.not_after, datetime.UTC)
-    return TlsFiles(directory / CERTIFICATE_FILE, directory / KEY_FILE, directory / AUTHORITY_FILE, end)
+    checked = _remembered(directory, now.timestamp(), wanted) or _checked_now(directory, now, wanted)
+    return files_in(directory, datetime.datetime.fromtimestamp(checked.not_after, datetime.UTC), wanted)
 
 
-def digest_of(directory: Path) -> str:
+def files_in(directory: Path, not_after: datetime.datetime, wanted: Wanted) -> TlsFiles:
+    """Where the files of a directory are."""
+    client = directory / CLIENT_FILE if wanted.client else None
+    return TlsFiles(
+        directory / CERTIFICATE_FILE, directory / KEY_FILE, directory / AUTHORITY_FILE, not_after, client
+    )
+
+
+def digest_of(directory: Path, wanted: Wanted) -> str:
     """Digest of the rules and the files. Raises `OSError` for a file that is missing, or a key others can read."""
-    digest = hashlib.blake2b(_RULES.read_bytes(), digest_size=32)
-    for name, secret in FILES.items():
+    digest = hashlib.blake2b(_RULES.read_bytes() + msgspec.json.encode(wanted), digest_size=32)
+    for name, secret in (FILES | ({CLIENT_FILE: True} if wanted.client else {})).items():
         content = read_private(directory / name, secret=secret)
         if content is None:
             raise FileNotFoundError(name)
@@ -96,18 +121,19 @@ def remember(directory: Path, checked: Checked) -> None:
     write_private(directory / CHECKED_FILE, msgspec.json.encode(checked))
 
 
-def _remembered(directory: Path, now: float) -> Checked | None:
+def _remembered(directory: Path, now: float, wanted: Wanted) -> Checked | None:
     try:
         content = read_private(directory / CHECKED_FILE, secret=False)
         checked = msgspec.json.decode(content or b"", type=Checked)
-        holds = checked.since <= now < checked.until and checked.digest == digest_of(directory)
+        holds = checked.since <= now < checked.until and checked.digest == digest_of(directory, wanted)
     except (OSError, msgspec.MsgspecError):
         return None
     return checked if holds else None
 
 
-def _checked_now(directory: Path, now: datetime.datetime) -> Checked:
-    command = worker.command(MODULE, str(directory.absolute()), now.isoformat())
+def _checked_now(directory: Path, now: datetime.datetime, wanted: Wanted) -> Checked:
+    told = msgspec.json.encode(wanted).decode()
+    command = worker.command(MODULE, str(directory.absolute()), now.isoformat(), told)
     try:
         done = subprocess.run(
             command,

@@ -1,4 +1,4 @@
-"""Checks the certificate, and makes what is missing: ``python -m node.auth.certificate_process DIRECTORY TIME``.
+"""Checks the certificate, and makes what is missing: ``python -m node.auth.certificate_process DIRECTORY TIME WANTED``.
 
 The answer (`node.auth.certificate.CertificateAnswer`) goes to standard output; what `node.auth.tls` logs is in it.
 """
@@ -17,14 +17,14 @@ import msgspec
 import structlog
 
 from chain.errors import ZvmdError
-from node.auth.certificate import CertificateAnswer, Checked, digest_of, remember
+from node.auth.certificate import CertificateAnswer, Checked, Wanted, digest_of, remember
 from node.auth.tls import load_or_create_certificate, span_of_use
 from storage.errors import DataDirectoryUnusable, StorageFull
 
 log = structlog.get_logger(__name__)
 
 
-def answer_for(directory: Path, now: datetime.datetime) -> CertificateAnswer:
+def answer_for(directory: Path, now: datetime.datetime, wanted: Wanted) -> CertificateAnswer:
     """What is found or made in a directory; it is remembered there."""
     logged: list[tuple[str, str, dict[str, Any]]] = []
 
@@ -34,10 +34,10 @@ def answer_for(directory: Path, now: datetime.datetime) -> CertificateAnswer:
 
     structlog.configure(processors=[gather])
     try:
-        files = load_or_create_certificate(directory, now)
-        since, until = span_of_use(directory)
+        files = load_or_create_certificate(directory, now, wanted)
+        since, until = span_of_use(directory, wanted)
         end = files.not_after.timestamp()
-        checked = Checked(digest_of(directory), since.timestamp(), until.timestamp(), end)
+        checked = Checked(digest_of(directory, wanted), since.timestamp(), until.timestamp(), end)
         _remember(directory, checked)
     except ZvmdError as error:
         return CertificateAnswer(error=(error.code, str(error)), logged=tuple(logged))
@@ -54,7 +54,8 @@ def _remember(directory: Path, checked: Checked) -> None:
 
 def main() -> None:
     """CertificateAnswer for the directory in the arguments."""
-    answer = answer_for(Path(sys.argv[1]), datetime.datetime.fromisoformat(sys.argv[2]))
+    wanted = msgspec.json.decode(sys.argv[3], type=Wanted)
+    answer = answer_for(Path(sys.argv[1]), datetime.datetime.fromisoformat(sys.argv[2]), wanted)
     sys.stdout.buffer.write(msgspec.json.encode(answer))
 
 

@@ -4,6 +4,10 @@ ZvmdError
 ├── UnusableToken              auth.token_file
 ├── UnusableTokens             auth.tokens_file
 ├── UnusableCertificate        auth.certificate
+├── UnusableTlsFile            auth.tls_file
+│   └── EncryptedKey           auth.encrypted_key
+├── NoAuthority                auth.no_authority
+├── CertificateExists          auth.certificate_exists
 └── UnsafeBind                 auth.bind
 """
 
@@ -36,12 +40,44 @@ class UnusableCertificate(ZvmdError):
     exit_code = EXIT_CONFIG
 
 
+class UnusableTlsFile(ZvmdError):
+    """A file that the settings name for TLS cannot be read, or is not what it should be."""
+
+    code = "auth.tls_file"
+    hint = (
+        "[http] tls_certificate is a PEM file with the certificate and then those above it, [http] tls_key its key "
+        "without a passphrase, [http] client_authority a PEM file of authorities or auto"
+    )
+    exit_code = EXIT_CONFIG
+
+
+class EncryptedKey(UnusableTlsFile):
+    """The key for TLS has a passphrase."""
+
+    code = "auth.encrypted_key"
+    hint = "decrypt it with openssl pkey -in KEY -out PLAIN, and keep PLAIN readable by the node's user only"
+
+
+class NoAuthority(ZvmdError):
+    """A data directory has no authority that could sign a certificate."""
+
+    code = "auth.no_authority"
+    hint = "name the node's directory with --data-dir; its first start makes the authority"
+
+
+class CertificateExists(ZvmdError):
+    """A file would be written over that holds a key."""
+
+    code = "auth.certificate_exists"
+    hint = "choose another name or another --out, or move the file away"
+
+
 class UnsafeBind(ZvmdError):
     """A listener would be reachable from other machines without protection."""
 
     code = "auth.bind"
     hint = (
-        "listen on 127.0.0.1 or ::1; from other machines use QUIC (quic.host), which has TLS and a token; only a chain "
-        "begun and run with --dev and the public test mnemonic takes another [http] host"
+        "set [http] tls (--http-tls auto), with which other machines need a token, or listen on 127.0.0.1 or ::1; "
+        "without TLS only a chain begun and run with --dev and the public test mnemonic takes another [http] host"
     )
     exit_code = EXIT_CONFIG

@@ -1,4 +1,4 @@
-"""The node's certificate, signed by an authority of its own.
+"""The node's certificate and those of its clients, signed by an authority of its own.
 
 Clients trust only ``authority.pem``, and in it only the key: a new certificate, or a new authority certificate for the
 same key, needs no new file on their side. A certificate is made again whenever it is not what would be made now:
@@ -21,8 +21,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from node.auth.certificate import AUTHORITY_FILE, AUTHORITY_KEY_FILE, CERTIFICATE_FILE, KEY_FILE, TlsFiles
-from node.auth.errors import UnusableCertificate
+from node.auth.certificate import (
+    AUTHORITY_FILE,
+    AUTHORITY_KEY_FILE,
+    CERTIFICATE_FILE,
+    CLIENT_FILE,
+    KEY_FILE,
+    NOTHING_MORE,
+    TlsFiles,
+    Wanted,
+    files_in,
+)
+from node.auth.errors import NoAuthority, UnusableCertificate
 from node.auth.private import Exposed, read_private, write_private
 
 log = structlog.get_logger(__name__)
@@ -33,7 +43,7 @@ VALID_DAYS = 397
 RENEW_DAYS_BEFORE_END = 30
 BEGIN_BEFORE = datetime.timedelta(hours=1)
 """A certificate is valid from a little before it was made: the clocks of clients may be behind."""
-AUTHORITY_NAME, NODE_NAME = "zvmd local authority", "zvmd"
+AUTHORITY_NAME, NODE_NAME, CLIENT_NAME = "zvmd local authority", "zvmd", "zvmd local client"
 NAMES = ("localhost", "zvmd")
 ADDRESSES = ("127.0.0.1", "::1")
 
@@ -43,31 +53,48 @@ Make = Callable[[Span, int], x509.Certificate]
 """Makes a certificate of a key: valid in that span, with that serial number."""
 
 
-def load_or_create_certificate(directory: Path, now: datetime.datetime) -> TlsFiles:
+def load_or_create_certificate(directory: Path, now: datetime.datetime, wanted: Wanted = NOTHING_MORE) -> TlsFiles:
     """The certificate in ``directory``; files that are missing or unusable are made again.
 
     Raises `UnusableCertificate` for a damaged authority key, which clients elsewhere rely on, and as `write_private`.
     """
     authority, authority_key = _authority(directory, now)
+    if wanted.client:
+        _keep_client(directory, authority, authority_key, now)
     key = _node_key(directory)
     if key is not None:
-        make = partial(_node_certificate, key, authority_key)
+        make = partial(_node_certificate, key, authority_key, wanted)
         path, margin = directory / CERTIFICATE_FILE, datetime.timedelta(days=RENEW_DAYS_BEFORE_END)
         certificate, fault = _checked(_content(path), make, authority_key, now, margin)
         if certificate is not None:
-            return _files(directory, certificate)
+            return files_in(directory, certificate.not_valid_after_utc, wanted)
         log.info("the certificate is recreated", path=str(path), reason=fault)
-    return _rotate(directory, authority, authority_key, now)
+    return _rotate(directory, authority, authority_key, now, wanted)
 
 
-def span_of_use(directory: Path) -> Span:
+def span_of_use(directory: Path, wanted: Wanted = NOTHING_MORE) -> Span:
     """From when until when `load_or_create_certificate` would leave as they are the files it has just left or made."""
     margins = {AUTHORITY_FILE: VALID_DAYS, CERTIFICATE_FILE: RENEW_DAYS_BEFORE_END}
+    margins |= {CLIENT_FILE: RENEW_DAYS_BEFORE_END} if wanted.client else {}
     spans = []
     for name, days in margins.items():
         found = x509.load_pem_x509_certificate((directory / name).read_bytes())
         spans.append((found.not_valid_before_utc, found.not_valid_after_utc - datetime.timedelta(days=days)))
     return max(since for since, _ in spans), min(until for _, until in spans)
+
+
+def issue_client_certificate(directory: Path, name: str, now: datetime.datetime, days: int) -> bytes:
+    """A new certificate for a client of that name, and its key: PEM. ``directory`` has the node's authority.
+
+    Raises `NoAuthority`, `UnusableCertificate`, and `ValueError` for a name that no certificate can have.
+    """
+    if not (directory / AUTHORITY_KEY_FILE).exists():
+        raise NoAuthority(f"{directory} has no {AUTHORITY_KEY_FILE}")
+    authority, authority_key = _authority(directory, now)
+    key = ec.generate_private_key(ec.SECP256R1())
+    span = _span(now, days, authority.not_valid_after_utc)
+    certificate = _client_certificate(name, key, authority_key, span, x509.random_serial_number())
+    return _pem(certificate) + _pem_of_key(key)
 
 
 def needs_rotation(files: TlsFiles, now: datetime.datetime) -> bool:
@@ -77,16 +104,37 @@ def needs_rotation(files: TlsFiles, now: datetime.datetime) -> bool:
 
 def rotate_certificate(directory: Path, now: datetime.datetime) -> TlsFiles:
     """Make a new key and certificate; existing connections keep theirs. Raises as `load_or_create_certificate`."""
-    return _rotate(directory, *_authority(directory, now), now)
+    return _rotate(directory, *_authority(directory, now), now, NOTHING_MORE)
 
 
-def _rotate(directory: Path, authority: x509.Certificate, authority_key: Key, now: datetime.datetime) -> TlsFiles:
+def _rotate(
+    directory: Path, authority: x509.Certificate, authority_key: Key, now: datetime.datetime, wanted: Wanted
+) -> TlsFiles:
     key = ec.generate_private_key(ec.SECP256R1())
     span = _span(now, VALID_DAYS, authority.not_valid_after_utc)
-    certificate = _node_certificate(key, authority_key, span, x509.random_serial_number())
+    certificate = _node_certificate(key, authority_key, wanted, span, x509.random_serial_number())
     write_private(directory / KEY_FILE, _pem_of_key(key))
     write_private(directory / CERTIFICATE_FILE, _pem(certificate))
-    return _files(directory, certificate)
+    return files_in(directory, certificate.not_valid_after_utc, wanted)
+
+
+def _keep_client(directory: Path, authority: x509.Certificate, authority_key: Key, now: datetime.datetime) -> None:
+    """Have a certificate for clients on this machine, in one file with its key; what cannot be used is made again."""
+    path, margin = directory / CLIENT_FILE, datetime.timedelta(days=RENEW_DAYS_BEFORE_END)
+    try:
+        content = read_private(path) or b""
+        key = _parsed_key(content)
+        make = partial(_client_certificate, CLIENT_NAME, key, authority_key)
+        own = content.removesuffix(_pem_of_key(key))
+        found, fault = _checked(own, make, authority_key, now, margin)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        found, fault = None, str(error)
+    if found is None:
+        log.info("the certificate of local clients is made", path=str(path), reason=fault)
+        key = ec.generate_private_key(ec.SECP256R1())
+        span = _span(now, VALID_DAYS, authority.not_valid_after_utc)
+        made = _client_certificate(CLIENT_NAME, key, authority_key, span, x509.random_serial_number())
+        write_private(path, _pem(made) + _pem_of_key(key))
 
 
 def _authority(directory: Path, now: datetime.datetime) -> tuple[x509.Certificate, Key]:
@@ -169,14 +217,26 @@ def _authority_certificate(key: Key, span: Span, serial: int) -> x509.Certificat
     )
 
 
-def _node_certificate(key: Key, authority_key: Key, span: Span, serial: int) -> x509.Certificate:
-    alternatives: list[x509.GeneralName] = [x509.DNSName(item) for item in NAMES]
-    alternatives += [x509.IPAddress(ipaddress.ip_address(item)) for item in ADDRESSES]
+def _node_certificate(key: Key, authority_key: Key, wanted: Wanted, span: Span, serial: int) -> x509.Certificate:
+    names = dict.fromkeys((*NAMES, *wanted.names))
+    addresses = dict.fromkeys(ipaddress.ip_address(item) for item in (*ADDRESSES, *wanted.addresses))
+    alternatives: list[x509.GeneralName] = [x509.DNSName(item) for item in names]
+    alternatives += [x509.IPAddress(item) for item in addresses]
     return (
         _builder(NODE_NAME, AUTHORITY_NAME, key, span, serial)
         .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
+        .sign(authority_key, hashes.SHA256())
+    )
+
+
+def _client_certificate(name: str, key: Key, authority_key: Key, span: Span, serial: int) -> x509.Certificate:
+    return (
+        _builder(name, AUTHORITY_NAME, key, span, serial)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
@@ -199,11 +259,6 @@ def _span(now: datetime.datetime, days: int, end: datetime.datetime | None = Non
     last = datetime.datetime.max.replace(tzinfo=datetime.UTC)  # X.509 knows no later one either
     length = datetime.timedelta(days=days)
     return now - BEGIN_BEFORE, min(now + length if last - now > length else last, end or last)
-
-
-def _files(directory: Path, certificate: x509.Certificate) -> TlsFiles:
-    end = certificate.not_valid_after_utc
-    return TlsFiles(directory / CERTIFICATE_FILE, directory / KEY_FILE, directory / AUTHORITY_FILE, end)
 
 
 def _parsed_key(content: bytes) -> Key:

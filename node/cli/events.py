@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from node.cli.link import QuicLink, http_address, link_options, open_link
+from node.cli.link import QuicLink, is_http, link_options, open_link
 from node.cli.logs import event_topic
 from node.cli.output import say
 from zvmd.abi import bad_input
@@ -39,7 +39,7 @@ def events(
 
     Transactions are those that enter the pool, before they are in a block; they have no cursor.
     """
-    if http_address(http, url, data_dir):
+    if is_http(http, url):
         raise bad_input("event streams need QUIC", "leave --http and an http URL out, or use eth_subscribe on /ws")
     if kind == "transactions" and (addresses or event is not None or resume is not None):
         raise bad_input("transactions have no filter and no cursor", "leave --address, --event and --resume out")

@@ -14,9 +14,16 @@ import click
 from node.cli.output import say
 from zvmd.abi import address_bytes
 from zvmd.client import hex_of
-from zvmd.endpoint import DEFAULT_HTTP, TOKEN_FILE, TOKEN_VARIABLE, announced, data_directory
+from zvmd.endpoint import (
+    CERTIFICATE_VARIABLE,
+    CLIENT_VARIABLE,
+    DEFAULT_HTTP,
+    TOKEN_FILE,
+    TOKEN_VARIABLE,
+    data_directory,
+)
 from zvmd.errors import NoAccount, NotFound, ZvmdError
-from zvmd.http import HttpClient
+from zvmd.http import HttpClient, find_http
 from zvmd.results import SessionChange
 from zvmd.signing import complete_and_sign
 from zvmd.sync import SyncClient
@@ -101,16 +108,30 @@ class HttpLink:
         """Nothing to close."""
 
 
+def _variable(name: str, variable: str, text: str) -> Callable[[CommandT], CommandT]:
+    """An option that is another way to set the variable which the SDK reads."""
+
+    def keep(_: click.Context, __: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            os.environ[variable] = value
+
+    return click.option(
+        name, metavar="FILE", expose_value=False, callback=keep, help=f"{text}  [{variable}]", is_eager=True
+    )
+
+
 def link_options(command: CommandT) -> CommandT:
     """The options of every command that talks to a node."""
     options = (
         click.option("--http", is_flag=True, help="Use JSON-RPC over HTTP instead of QUIC."),
         click.option(
-            "--url", envvar="ZVMD_URL", help="quic://HOST:PORT, or http://HOST:PORT (implies --http)."
+            "--url", envvar="ZVMD_URL", help="quic://HOST:PORT, or http(s)://HOST:PORT (implies --http)."
         ),
         click.option(
             "--data-dir", envvar="ZVMD_DATA_DIR", help="The node's data directory: token and certificate."
         ),
+        _variable("--certificate", CERTIFICATE_VARIABLE, "PEM file of the authority to trust."),
+        _variable("--client-certificate", CLIENT_VARIABLE, "PEM file with a certificate and its key to show."),
     )
     for option in reversed(options):
         command = option(command)
@@ -133,20 +154,22 @@ def account_options(command: CommandT) -> CommandT:
     return command
 
 
-def http_address(http: bool, url: str | None, data_dir: str | None) -> str | None:
-    """The HTTP address that the shared options name; None for QUIC."""
-    if url is not None and url.startswith("http"):
-        return url
-    return announced(data_directory(data_dir), "http", DEFAULT_HTTP) if http else None
+def is_http(http: bool, url: str | None) -> bool:
+    """Whether the shared options mean HTTP."""
+    return http or (url is not None and url.startswith("http"))
 
 
-def http_client(address: str) -> HttpClient:
-    """A client that sends ``$ZVMD_TOKEN``, unless it is a share token: over HTTP that is a parameter.
+def http_client(http: bool, url: str | None, data_dir: str | None) -> HttpClient | None:
+    """The HTTP client that the shared options mean; None for QUIC. Raises `ZvmdError`.
 
-    The token in the data directory is sent over QUIC only: HTTP does not encrypt it.
+    A share token in ``$ZVMD_TOKEN`` is not sent: over HTTP that is a parameter.
     """
-    token = os.environ.get(TOKEN_VARIABLE, "")
-    return HttpClient(address, None if token.startswith("zvs-") else token)
+    if not is_http(http, url):
+        return None
+    given = os.environ.get(TOKEN_VARIABLE, "")
+    hidden = {TOKEN_VARIABLE: ""} if given.startswith("zvs-") else {}
+    address = url if url is not None and url.startswith("http") else None
+    return find_http(address, data_dir=data_dir, environ=dict(os.environ) | hidden)
 
 
 def node_elsewhere(environ: Mapping[str, str]) -> str | None:
@@ -168,10 +191,10 @@ def node_elsewhere(environ: Mapping[str, str]) -> str | None:
 
 def connect(http: bool, url: str | None, data_dir: str | None) -> Link:
     """A link by the shared options, to be closed. Raises `ZvmdError`."""
-    address = http_address(http, url, data_dir)
-    if address is None and url is None and data_dir is None:
-        address = node_elsewhere(os.environ)
-    return HttpLink(http_client(address)) if address else QuicLink(SyncClient(url, data_dir=data_dir))
+    client = http_client(http, url, data_dir)
+    if client is None and url is None and data_dir is None and (elsewhere := node_elsewhere(os.environ)):
+        client = http_client(True, elsewhere, None)
+    return HttpLink(client) if client else QuicLink(SyncClient(url, data_dir=data_dir))
 
 
 @contextmanager

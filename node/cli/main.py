@@ -18,6 +18,9 @@ from node.cli.output import say, say_error
 from node.ops.lines import hold_standard_descriptors
 from zvmd import errors as sdk_errors
 
+NO_THREAD = "can't start new thread"
+"""What Python's RuntimeError says when the system refuses a thread."""
+
 
 class CommandRow(NamedTuple):
     """The module of a command and the line that ``zvmd --help`` shows for it."""
@@ -50,6 +53,7 @@ COMMANDS: dict[str, CommandRow] = {
     "audit": CommandRow("node.cli.audit", "audit", "Show who did what needs a right."),
     "backup": CommandRow("node.cli.backup", "backup", "Copy the chain, also while a node runs."),
     "restore": CommandRow("node.cli.backup", "restore", "Make a data directory from a backup, up to any log record."),
+    "certificate": CommandRow("node.cli.certificate", "certificate", "Issue certificates for clients of HTTPS."),
     "config": CommandRow("node.cli.config", "config", "Show the settings and their origins; write a zvmd.toml."),
     "systemd": CommandRow("node.cli.systemd", "systemd", "Print or install the systemd units."),
 }
@@ -119,7 +123,10 @@ def main() -> None:
     except OSError as error:
         say_error("os", str(error), "check that this path or address exists and that this user may use it")
         sys.exit(EXIT_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else EXIT_FAILED)
-    except Exception:  # a bug; what was being read may be in its message
+    except Exception as error:  # a bug; what was being read may be in its message
+        if str(error) == NO_THREAD:
+            say_error("os", NO_THREAD, "allow more: ulimit -u, TasksMax= of the unit, or the container's limit of pids")
+            sys.exit(EXIT_FAILED)
         say(traceback.format_exc(), err=True, nl=False)
         sys.exit(EXIT_FAILED)
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from node.cli.link import http_address, http_client, link_options
+from node.cli.link import http_client, link_options
 from node.cli.output import say
 from node.cli.session_command import SESSION
 from node.cli.session_program import program_options, request_of
 from zvmd.following import follow
+from zvmd.http import HttpClient
 from zvmd.results import SessionChange
 from zvmd.session_view import shown
 
@@ -20,8 +21,8 @@ from zvmd.session_view import shown
 class HttpConnection:
     """JSON-RPC over HTTP for an event loop: each request waits in a thread."""
 
-    def __init__(self, url: str) -> None:
-        self._client = http_client(url)
+    def __init__(self, client: HttpClient) -> None:
+        self._client = client
 
     async def rpc(self, method: str, *params: Any) -> Any:
         """Result of a method. Raises `ZvmdError`."""
@@ -29,7 +30,7 @@ class HttpConnection:
 
     async def watch(self, session: int | str) -> AsyncIterator[SessionChange]:
         """Changes of a session, as `zvmd.Client.watch` gives them."""
-        return follow(self._client.url, session, headers=self._client.headers)
+        return follow(self._client.url, session, headers=self._client.headers, context=self._client.context)
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -58,10 +59,10 @@ async def _debug(
     from zvmd.async_session import AsyncSession
     from zvmd.client import connect
 
-    address = http_address(http, url, data_dir)
+    client = http_client(http, url, data_dir)
 
     async def open_connection() -> Connection:
-        return HttpConnection(address) if address else await connect(url, data_dir=data_dir)
+        return HttpConnection(client) if client else await connect(url, data_dir=data_dir)
 
     line = Line(open_connection)
     try:

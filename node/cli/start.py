@@ -35,6 +35,7 @@ from zvmd.printable import printable
 @click.option("--block-time", type=float, help="Seal every SECONDS instead of at once.", metavar="SECONDS")
 @click.option("--http-host", metavar="ADDRESS", help="Address for JSON-RPC; other machines may reach it.  [127.0.0.1]")
 @click.option("--http-port", type=int, help="TCP port for JSON-RPC, 0 for any.  [8545]")
+@click.option("--http-tls", type=click.Choice(["off", "auto", "files"]), help="Speak TLS at the HTTP port.  [off]")
 @click.option(
     "--allow-origin",
     multiple=True,

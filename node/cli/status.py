@@ -97,6 +97,10 @@ def _machine(answer: dict[str, Any]) -> Iterator[Row]:
     yield "memory", f"{own:.0f} MiB, and {files:.0f} MiB of mapped files"
     if quic := answer.get("quic"):
         yield "quic", f"{quic['library']} {quic['version']}"
+    if tls := answer.get("tls"):
+        until = time.strftime("%Y-%m-%d", time.gmtime(tls["notAfter"]))
+        shown = f"; {tls['problem']}" if tls["problem"] else ", ends soon" if tls["expiresSoon"] else ""
+        yield "tls", f"{tls['mode']}, until {until}{shown}; {tls['handshakes']} handshakes, {tls['failed']} failed"
     if known := answer.get("doors"):
         lost = f"; {count} records of the audit log lost" if (count := answer["audit"]["lost"]) else ""
         used = f"{known['tokens']}, used by {known['connections']} connections"

@@ -14,6 +14,7 @@ import msgspec
 
 from node.auth.signing import signer
 from node.auth.tokens import TokenChecker, load_or_create_token
+from node.daemon.https import HttpTls
 from node.daemon.opening import OpenedChain, is_of_dev
 from node.daemon.panic import distrust, panic
 from node.daemon.serving import rpc_limits
@@ -36,6 +37,7 @@ from node.ops.memory import resident_bytes
 from node.ops.notify import Notifier
 from node.ops.restarts import Restarts
 from node.ops.turns import loop_status
+from node.rpc.brief import BriefReads
 from node.rpc.context import Context
 from node.rpc.held import Held
 from node.rpc.readers import Readers
@@ -47,6 +49,7 @@ from node.sessions.service import SessionService
 from node.settings import Settings
 from node.transcript.transcript import Transcript
 from node.wire.library import library_version
+from storage.directory import layout
 from storage.io.failures import starting
 from storage.sessions.files import SessionFiles
 
@@ -64,10 +67,15 @@ class DaemonParts:
     transcript: Transcript
     jobs: Jobs
     restarts: Restarts
+    https: HttpTls
 
 
 def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: Notifier) -> DaemonParts:
-    """Make all parts, on the daemon's event loop. Raises `UnusableToken`, `StorageUnreadable`, `StoragePanic`."""
+    """Make all parts, on the daemon's event loop.
+
+    Raises `InvalidSetting`, `UnusableToken`, `StorageUnreadable`, `StoragePanic`.
+    """
+    https = HttpTls(settings.http, opened.data_dir / layout.TLS)
     sign = signer(opened.data_dir)
     end = partial(panic, opened.fs)
     transcript, artifacts = transcript_of(voice, settings, opened)
@@ -78,6 +86,7 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
     committer = Committer(opened.writer(transcript.listener), opened.store, SystemClock(), listeners)
     limits = rpc_limits(settings)
     readers, held = Readers(limits), Held(limits.held_max_bytes)
+    brief = BriefReads(limits, readers)
     node = opened.node(
         committer,
         publications,
@@ -85,6 +94,7 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
         settings.node.client_version,
         transcript,
         answer_cache_bytes=settings.limits.answer_cache_bytes,
+        short_road=settings.limits.short_road,
         read=readers.run,
     )
     sessions = SessionService(
@@ -119,9 +129,11 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
             "sessions": sessions.status,
             "memory": resident_bytes,
             "readers": readers.status,
+            "briefReads": brief.status,
             "answerCache": node.answers.status,
             "limits": partial(limit_usage, opened.store, opened.pool, committer, grown),
             "quic": lambda: quic,
+            "tls": https.status,
             "doors": doors.status,
             "audit": audit.status,
             "logging": log_status,
@@ -130,8 +142,8 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
             "jobs": lambda: msgspec.to_builtins(jobs.status()),
         },
     )
-    service = RpcService(context, readers, held)
-    return DaemonParts(committer, node, sessions, service, doors, audit, transcript, jobs, restarts)
+    service = RpcService(context, readers, brief, held)
+    return DaemonParts(committer, node, sessions, service, doors, audit, transcript, jobs, restarts, https)
 
 
 def _doors(settings: Settings, opened: OpenedChain, sessions: SessionService, audit: AuditLog) -> Doors:

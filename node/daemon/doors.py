@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -34,10 +35,10 @@ def seed() -> None:
     X25519KeyExchange()
 
 
-def announce(data_dir: Path, quic_address: str, http_address: str) -> None:
-    """Write `endpoints.json`, which clients on this machine read. Raises as `write_private`."""
-    urls = {"quic": f"quic://{quic_address}", "http": f"http://{http_address}"}
-    write_private(data_dir / ENDPOINTS_FILE, (json.dumps(urls) + "\n").encode())
+def announce(data_dir: Path, quic_address: str, http_url: str, more: Mapping[str, str]) -> None:
+    """Write `endpoints.json` for clients on this machine; ``more`` is about HTTPS. Raises as `write_private`."""
+    known = {"quic": f"quic://{quic_address}", "http": http_url} | dict(more)
+    write_private(data_dir / ENDPOINTS_FILE, (json.dumps(known) + "\n").encode())
 
 
 async def try_doors(data_dir: Path, chain_id: int, is_full: Callable[[], bool] = lambda: False) -> None:
@@ -58,7 +59,7 @@ async def _try(data_dir: Path, chain_id: int) -> None:
     expected = hex(chain_id)
     try:
         async with asyncio.timeout(DOOR_SECONDS):
-            answers = await asyncio.gather(_over_http(announced(data_dir, "http", DEFAULT_HTTP)), _over_quic(data_dir))
+            answers = await asyncio.gather(_over_http(data_dir), _over_quic(data_dir))
     except TimeoutError:
         raise Unreachable(f"the node did not answer itself within {DOOR_SECONDS:g} s") from None
     for door, answer in zip(("HTTP", "QUIC"), answers, strict=True):
@@ -66,21 +67,31 @@ async def _try(data_dir: Path, chain_id: int) -> None:
             raise Unreachable(f"over {door}, {METHOD} is {answer!r} instead of {expected}: does another node listen?")
 
 
-async def _over_http(url: str) -> object:
-    address = urlsplit(url)
+async def _over_http(data_dir: Path) -> object:
+    url = announced(data_dir, "http", DEFAULT_HTTP)
+    address, context, token = urlsplit(url), None, {}
+    if url.startswith("https:"):
+        from zvmd.http import find_http  # with the standard library's HTTP client, which few nodes need
+
+        try:
+            client = find_http(data_dir=data_dir, environ={})
+        except ZvmdError as error:
+            raise UnusableCertificate(f"the node cannot connect to itself over HTTPS: {error.message}") from None
+        context, token = client.context, client.headers
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": METHOD, "params": []})
-    head = (
-        f"POST / HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
+    headers = {"Host": address.netloc, "Content-Type": "application/json", "Content-Length": str(len(body))}
+    lines = [f"{name}: {value}\r\n" for name, value in (headers | token).items()]
+    head = f"POST / HTTP/1.1\r\n{''.join(lines)}Connection: close\r\n\r\n"
     try:
-        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port, ssl=context)
         try:
             writer.write((head + body).encode())
             answer = await reader.read()
         finally:
             writer.close()
         return json.loads(answer.partition(b"\r\n\r\n")[2])["result"]
+    except ssl.SSLError as error:
+        raise UnusableCertificate(f"the node cannot connect to itself at {url}: {error}") from None
     except OSError as error:
         raise Unreachable(f"the node cannot connect to itself at {url}: {error}") from None
     except (ValueError, KeyError, TypeError):

@@ -100,9 +100,10 @@ class OpenedChain:
         transcript: Transcript | None = None,
         *,
         answer_cache_bytes: int = 0,
+        short_road: bool = True,
         read: Callable[[Callable[[], Any]], Awaitable[Any]] = asyncio.to_thread,
     ) -> Node:
-        """The chain as the protocols see it. ``answer_cache_bytes`` and ``read`` as in `Node`."""
+        """The chain as the protocols see it. The options are those of `Node`."""
         return Node(
             self.store,
             self.pool,
@@ -113,6 +114,7 @@ class OpenedChain:
             publications,
             call_gas_max=call_gas_max,
             answer_cache_bytes=answer_cache_bytes,
+            short_road=short_road,
             cheats=self.cheats,
             web3_version=web3_version,
             transcript=transcript,

@@ -49,6 +49,9 @@ INDEX_MAINTENANCE_SECONDS = 3600.0
 INDEX_MAINTENANCE_FIRST_SECONDS = 60.0
 CERTIFICATE_CHECK_SECONDS = 60.0
 """Short, because a clock that is set back after the start leaves a certificate that is not valid yet."""
+TLS_FILES_SECONDS = 2.0
+"""Interval of looks at the files of HTTP's TLS, which others may change."""
+CERTIFICATES = "certificate-rotation"
 GARBAGE_SECONDS = 10.0
 _URGENCY = {Room.ENOUGH: logging.INFO, Room.LOW: logging.WARNING, Room.NONE: logging.ERROR}
 
@@ -74,9 +77,9 @@ def register_jobs(
     if wanted.export_seconds:
         jobs.register("export", guarded(partial(opened.export, wanted.exports_kept)), wanted.export_seconds)
     jobs.register("retention", opened.retain, RETENTION_SECONDS)
-    machine, readers = opened.machine, servers.service.readers
+    machine, service = opened.machine, servers.service
     collector = QuietCollector(
-        lambda: (store.last_lsn, readers.begun, machine.metrics.compiled), tidy=machine.tidy
+        lambda: (store.last_lsn, service.reads_begun, machine.metrics.compiled), tidy=machine.tidy
     )
     jobs.register("memory", collector.run, GARBAGE_SECONDS)
     if wanted.compress_segments:
@@ -96,8 +99,18 @@ def register_jobs(
         presence.learn()
         return said
 
-    jobs.register("certificate-rotation", renew, CERTIFICATE_CHECK_SECONDS)
+    jobs.register(CERTIFICATES, renew, CERTIFICATE_CHECK_SECONDS)
+    if servers.https.is_on:
+        jobs.register("tls-files", partial(_look_at_tls_files, servers, presence), TLS_FILES_SECONDS)
     jobs.register("sessions", _session_expiry(settings.sessions, sessions), settings.sessions.expiry_seconds)
+
+
+def _look_at_tls_files(servers: Servers, presence: Presence) -> str:
+    before = servers.https.reloads
+    said = servers.look_at_tls_files()
+    if servers.https.reloads != before:
+        presence.learn()
+    return said
 
 
 def _session_expiry(settings: SessionSettings, sessions: SessionService) -> Callable[[], str]:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import structlog
 
-from node.daemon.assembly import DaemonParts, assemble
+from node.daemon.assembly import assemble
 from node.daemon.doors import announce, seed, try_doors
 from node.daemon.opening import OpenedChain, open_chain
-from node.daemon.periodic import register_jobs, seal_at_intervals
+from node.daemon.periodic import CERTIFICATES, register_jobs, seal_at_intervals
 from node.daemon.serving import Servers, check_listeners, local_address, start_servers
+from node.daemon.signals import Signals
 from node.daemon.voice import Voice, lacking
 from node.daemon.watch import presence_of
 from node.engine.committer import Committer
@@ -48,7 +49,8 @@ async def run_daemon(
     gc.set_threshold(*GC_THRESHOLDS)
     gc.enable()
     check_listeners(settings)
-    stopped = _stop_on_signals()
+    end = _reserve_thread()
+    signals = Signals()
     notifier = Notifier.from_environment(os.environ)
     begun = time.perf_counter()
     seeding = asyncio.create_task(asyncio.to_thread(seed))
@@ -61,14 +63,18 @@ async def run_daemon(
     await seeding
     progress.at("opening the ports")
     recovery_ms = (time.perf_counter() - begun) * 1000
-    parts = await _assembled(settings, opened, voice, notifier)
-    committer, jobs = parts.committer, parts.jobs
-    committer.start()
     try:
-        servers = await start_servers(settings, parts.service, parts.doors, opened.public)
+        parts = assemble(settings, opened, voice, notifier)
+    except BaseException:
+        await end(opened.close)
+        raise
+    committer, jobs = parts.committer, parts.jobs
+    try:
+        committer.start()
+        servers = await start_servers(settings, parts.service, parts.doors, parts.https, opened.public)
     except BaseException:
         parts.service.close()
-        await asyncio.to_thread(_shut_down, jobs, committer, opened)
+        await end(_shut_down, jobs, committer, opened)
         raise
     sealing = partial(seal_at_intervals, lambda: opened.store.applied.settings.interval_milliseconds, committer)
     interval = asyncio.create_task(parts.restarts.keep("interval sealing", sealing))
@@ -77,7 +83,9 @@ async def run_daemon(
         presence = presence_of(opened)
         register_jobs(jobs, settings, opened, committer, servers, parts.sessions, presence)
         jobs.start()
-        announce(opened.data_dir, local_address(servers.quic_address), local_address(servers.http_address))
+        local = f"{parts.https.scheme}://{local_address(servers.http_address)}"
+        announce(opened.data_dir, local_address(servers.quic_address), local, parts.https.announced)
+        signals.reload_with(partial(jobs.run_now, CERTIFICATES))
         presence.learn()
         await try_doors(opened.data_dir, opened.config.chain_id, servers.is_full)
         progress.at("loading the interpreter")
@@ -87,31 +95,32 @@ async def run_daemon(
         parts.transcript.start(parts.node)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
         gc.freeze()
-        await stopped.wait()
+        await signals.stopped.wait()
         log.info("stopping")
         notifier.stopping()
     finally:
         interval.cancel()
         await servers.stop()
         await parts.sessions.stop()
-        await asyncio.to_thread(parts.transcript.stop)
-        await asyncio.to_thread(parts.audit.close)
-        await asyncio.to_thread(_shut_down, jobs, committer, opened, presence)
+        await end(parts.transcript.stop)
+        await end(parts.audit.close)
+        await end(_shut_down, jobs, committer, opened, presence)
 
 
-async def _assembled(settings: Settings, opened: OpenedChain, voice: Voice, notifier: Notifier) -> DaemonParts:
-    try:
-        return assemble(settings, opened, voice, notifier)
-    except BaseException:
-        await asyncio.to_thread(opened.close)
-        raise
+def _reserve_thread() -> Callable[..., Awaitable[None]]:
+    """What runs a function on a thread that exists from now on: at the end the system may refuse a new one."""
+    thread = ThreadPoolExecutor(1, "ending")
+    thread.submit(int)
+    return partial(asyncio.get_running_loop().run_in_executor, thread)
 
 
 def _shut_down(jobs: Jobs, committer: Committer, opened: OpenedChain, presence: Presence | None = None) -> None:
     """Stop in order. Raises `FileGone` if a file with acknowledged data is no longer on the disk."""
     opened.store.follower.abandon()  # the next start indexes what is left
-    jobs.stop()
-    committer.stop()
+    try:
+        jobs.stop()
+    finally:
+        committer.stop()
     try:
         # The log has everything: a full disk does not keep a node from stopping.
         store = opened.store
@@ -128,7 +137,7 @@ def _announce(
     if not settings.log.quiet:
         _introduce(settings, opened, say)
     say(
-        f"READY http://{servers.http_address} quic://{servers.quic_address} chain {opened.config.chain_id} "
+        f"READY {servers.http_url} quic://{servers.quic_address} chain {opened.config.chain_id} "
         f"block {opened.store.head.number} recovered in {recovery_ms:.0f} ms"
     )
 
@@ -146,12 +155,3 @@ def _introduce(settings: Settings, opened: OpenedChain, say: Callable[[str], Non
     report = opened.recovery
     say(f"data {opened.data_dir}  log replayed: {report.blocks} blocks, {report.transactions} transactions")
 
-
-def _stop_on_signals() -> asyncio.Event:
-    """An event that SIGTERM, SIGINT or a closing terminal sets. A signal during recovery takes effect afterwards."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
-            loop.add_signal_handler(number, stopped.set)
-    return stopped

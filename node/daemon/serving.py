@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import datetime
 import socket
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 import structlog
 
-from node.auth.certificate import usable_certificate
+from node.auth.certificate import TlsFiles, Wanted, usable_certificate
 from node.daemon.errors import PortUnavailable
+from node.daemon.https import HttpTls
 from node.doors.doors import Doors
 from node.doors.rule import loopback
 from node.gateway.limits import HttpLimits
@@ -33,6 +35,7 @@ log = structlog.get_logger(__name__)
 
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - not bound here
 """Hosts that mean every address of the machine -> its loopback address."""
+OPEN_TO_ALL = "JSON-RPC is open to every machine that can connect here: standard methods need no token"
 OPEN_WARNING = "JSON-RPC is open to every machine that can connect here: no TLS, and standard methods need no token"
 
 
@@ -44,15 +47,37 @@ class Servers:
     doors: Doors
     gateway: Gateway
     wire: WireListener
+    https: HttpTls
     tls_directory: Path
+    tls: TlsFiles
+    """The node's own certificate."""
+    wanted: Wanted
+    """What the node's certificates are made for."""
     http_address: str
     quic_address: str
+    _renewing: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def http_url(self) -> str:
+        """Where JSON-RPC is answered."""
+        return f"{self.https.scheme}://{self.http_address}"
 
     def renew_certificate(self) -> str:
-        """Renew the certificate if it expires soon; new connections get the new one. Safe to call at any time."""
-        tls = usable_certificate(self.tls_directory, datetime.datetime.now(datetime.UTC))
-        self.wire.use_certificate(tls)
+        """Renew the certificate if it expires soon, and read changed files; new connections get what is new.
+
+        Safe to call at any time and on any thread.
+        """
+        with self._renewing:
+            now = datetime.datetime.now(datetime.UTC)
+            self.tls = tls = usable_certificate(self.tls_directory, now, self.wanted)
+            self.wire.use_certificate(tls)
+            self.https.look(tls, now)
         return f"valid until {tls.not_after:%Y-%m-%d}"
+
+    def look_at_tls_files(self) -> str:
+        """Read changed files of HTTP's TLS. Safe to call at any time and on any thread."""
+        with self._renewing:
+            return self.https.look(self.tls, datetime.datetime.now(datetime.UTC))
 
     def is_full(self) -> bool:
         """Whether one of the listeners has as many connections as it accepts."""
@@ -66,24 +91,33 @@ class Servers:
         self.service.close()
 
 
-async def start_servers(settings: Settings, service: RpcService, doors: Doors, public: bool = False) -> Servers:
+async def start_servers(
+    settings: Settings, service: RpcService, doors: Doors, https: HttpTls, public: bool = False
+) -> Servers:
     """Bind both ports, then listen. ``public``: a chain of the public test mnemonic, whose HTTP may be open to others.
 
-    Raises `InvalidSetting`, `LibraryMissing`, `UnsafeBind`, `PortUnavailable`, `UnusableCertificate`, `UnusableToken`.
+    Raises `InvalidSetting`, `LibraryMissing`, `UnsafeBind`, `PortUnavailable`, `UnusableCertificate`, `UnusableToken`,
+    `UnusableTlsFile`.
     """
     check_listeners(settings)
-    data_dir = settings.data_dir
-    tls = usable_certificate(data_dir / layout.TLS, datetime.datetime.now(datetime.UTC))
-    tcp = _bind(partial(open_tcp_socket, open_to_others=public), "http", settings.http.host, settings.http.port)
+    data_dir, now = settings.data_dir, datetime.datetime.now(datetime.UTC)
+    wanted = https.wanted
+    tls = usable_certificate(data_dir / layout.TLS, now, wanted)
+    context = https.load(tls, now)
+    open_http = partial(open_tcp_socket, open_to_others=public or https.is_on)
+    tcp = _bind(open_http, "http", settings.http.host, settings.http.port)
     udp = _bind(open_udp_socket, "quic", settings.quic.host, settings.quic.port)
     quic_address = address_text(*udp.getsockname()[:2])
     library = load_library(settings.quic.library)
     wire = await serve_wire(service, udp, tls, doors, library, wire_limits(settings))
-    gateway = await serve_http(service, tcp, doors, limits=http_limits(settings))
+    gateway = await serve_http(service, tcp, doors, limits=http_limits(settings), context=context)
+    https.serve(gateway.security)
     http_address = address_text(*gateway.address)
-    if not loopback(ip_address(gateway.address[0])):
-        log.warning(OPEN_WARNING, address=http_address)
-    return Servers(service, doors, gateway, wire, data_dir / layout.TLS, http_address, quic_address)
+    if public and not loopback(ip_address(gateway.address[0])):
+        log.warning(OPEN_TO_ALL if https.is_on else OPEN_WARNING, address=http_address)
+    return Servers(
+        service, doors, gateway, wire, https, data_dir / layout.TLS, tls, wanted, http_address, quic_address
+    )
 
 
 def check_listeners(settings: Settings) -> None:
@@ -164,5 +198,6 @@ def rpc_limits(settings: Settings) -> RpcLimits:
         call_max_s=limits.call_seconds,
         call_size_max_bytes=limits.call_memory_bytes,
         held_max_bytes=limits.held_bytes,
+        short_road=limits.short_road,
         subscriptions_max=limits.subscriptions_per_connection,
     )

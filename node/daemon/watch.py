@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from node.auth import certificate, signing, tokens
+from node.daemon.https import SERVED_FILE
 from node.daemon.opening import OpenedChain
 from storage.directory.layout import TLS
 from storage.io.kv.store import DiskStore
@@ -11,7 +12,7 @@ from zvmd.endpoint import ENDPOINTS_FILE
 
 KEPT = (
     tokens.TOKEN_FILE,
-    *(f"{TLS}/{name}" for name in certificate.FILES),
+    *(f"{TLS}/{name}" for name in (*certificate.FILES, certificate.CLIENT_FILE, SERVED_FILE)),
     signing.KEY_FILE,
     ENDPOINTS_FILE,
 )

@@ -10,6 +10,9 @@ if all of this holds: it comes from a loopback address, its Host is a loopback a
 the node's own origin, and no proxy says that it forwarded the request. The Host counts because a container or a proxy
 on this machine also connects from 127.0.0.1.
 
+A node that other machines reach, and whose keys are its own, answers nobody without a token or a certificate that
+belongs to one: whoever forwards its port can make any request look like one of this machine.
+
 zvmd/1 over QUIC needs a token from everybody. A unix socket is for the user that the node runs as, and for root.
 
 Sources: go-ethereum's node/rpcstack.go (virtual hosts), the Fetch standard (CORS), RFC 9112 section 3.2 (Host), RFC

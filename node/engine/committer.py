@@ -87,12 +87,13 @@ class Committer:
             thread.start()
 
     def stop(self) -> None:
-        """Finish all accepted requests, make them durable, and end both threads."""
+        """Finish all accepted requests, make them durable, and end the threads that could be started."""
         with self._gate:
             self._stopping = True
             self._inbox.put(None)
         for thread in self._threads:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
 
     def now(self) -> int:
         """Wall-clock seconds, as the writer takes them."""

@@ -62,6 +62,7 @@ class Node(PublishedChain):
         *,
         call_gas_max: int,
         answer_cache_bytes: int = 0,
+        short_road: bool = True,
         cheats: bool = False,
         web3_version: str = "",
         transcript: Transcript | None = None,
@@ -69,8 +70,8 @@ class Node(PublishedChain):
     ) -> None:
         """``cheats``: development calls are taken. ``web3_version``: answer of ``web3_clientVersion``, if not empty.
 
-        ``answer_cache_bytes`` are for answers of calls, 0 for none. ``read`` runs a read that a request needs, on
-        another thread.
+        ``short_road``: plain calls skip what they do not need. ``answer_cache_bytes`` are for answers of calls, 0 for
+        none. ``read`` runs a read that a request needs, on another thread.
         """
         pending_blocks = PendingBlocks(store, pool, machine, config, committer.now)
         super().__init__(store, config, publications, pending_blocks, pool.has)
@@ -81,7 +82,9 @@ class Node(PublishedChain):
         self._transcript = transcript or silent()
         self.answers = AnswerCache(answer_cache_bytes)
         """Answers of calls."""
-        simulations = Simulations(self, machine, call_gas_max, self._transcript, self.answers)
+        simulations = Simulations(
+            self, machine, call_gas_max, self._transcript, self.answers, short_road=short_road
+        )
         self.call, self.estimate_gas = simulations.call, simulations.estimate_gas
         self.trace_call, self.trace_block = simulations.trace_call, simulations.trace_block
         self._ask = Outbox(committer.put).ask

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from chain.blocks import Block, Header, encode_block
+from chain.brief import before_long_work
 from chain.fees import blob_base_fee
 from chain.forks import ChainConfig, Fork
 from chain.production import ChainSettings, excess_blob_gas_after, next_base_fee
@@ -92,6 +93,7 @@ class PublishedChain:
 
     def pending(self) -> PendingBlock:
         """The pending block, from the pool and the clock. Reader threads."""
+        before_long_work()
         return self._pending_blocks.newest()
 
     def view(self, at: BlockAt) -> StateReader:

@@ -21,7 +21,7 @@ from vm.console import ConsoleCalls
 from vm.journal import Journal
 from vm.machine import Machine
 from vm.message import Halt
-from vm.transaction import simulate_call
+from vm.transaction import simulate_call, simulate_quickly
 
 ESTIMATE_TOLERANCE_PERCENT = 1
 """How far an estimate may be above the smallest sufficient gas, as in geth (1.5 %)."""
@@ -41,6 +41,8 @@ class Situation:
     """Gas of a call that names none, and the most that a call gets."""
     logs_before: int = 0
     """Number of logs of the earlier transactions in the same block."""
+    is_quick: bool = False
+    """Whether plain calls take `vm.transaction.simulate_quickly`."""
     free_environment: BlockEnvironment = field(init=False)
     """The environment with a base fee of 0, for calls without a fee; one object, because machines cache by identity."""
 
@@ -55,6 +57,15 @@ def run_call(
 
     Raises `InvalidTransaction` subclasses where geth refuses.
     """
+    if situation.is_quick and overrides is None and fields.to is not None and _is_plain(fields):
+        gas = min(fields.gas or situation.gas_max, situation.gas_max)
+        done = simulate_quickly(
+            situation.machine, situation.free_environment, situation.state, fields.sender or ZERO_ADDRESS,
+            fields.to, fields.data, gas,
+        )  # fmt: skip
+        if done is not None:
+            halt, output, gas_used = done
+            return CallResult(True, False, halt.name.lower(), output, gas_used)
     environment, journal, call = _prepare(situation, fields, overrides)
     sender = fields.sender or ZERO_ADDRESS
     result = simulate_call(situation.machine, environment, situation.block_hash, journal, call, sender, console=console)
@@ -66,6 +77,20 @@ def run_call(
         output=outcome.code if fields.to is None and halt.is_success else outcome.output,
         gas_used=result.gas_used,
         created=result.contract_address,
+    )
+
+
+def _is_plain(fields: CallFields) -> bool:
+    """Whether the call has nothing but a sender, a recipient, data and gas."""
+    return not (
+        fields.value
+        or fields.gas_price
+        or fields.max_fee_per_gas
+        or fields.max_priority_fee_per_gas
+        or fields.max_fee_per_blob_gas
+        or fields.access_list
+        or fields.blob_versioned_hashes
+        or fields.authorization_list
     )
 
 

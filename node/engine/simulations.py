@@ -28,12 +28,20 @@ class Simulations:
     """Implements `node.api.simulation.Simulator`. Any thread."""
 
     def __init__(
-        self, chain: PublishedChain, machine: Machine, gas_max: int, transcript: Transcript, answers: AnswerCache
+        self,
+        chain: PublishedChain,
+        machine: Machine,
+        gas_max: int,
+        transcript: Transcript,
+        answers: AnswerCache,
+        *,
+        short_road: bool,
     ) -> None:
-        """``gas_max``: what a call may use at least, whatever the block's gas limit."""
+        """``gas_max``: what a call may use at least, whatever the block's gas limit. ``short_road`` as in `Node`."""
         self._chain = chain
         self._machine = machine
         self._gas_max = gas_max
+        self._short_road = short_road
         self._transcript = transcript
         self._answers = answers
         self._last_situations: dict[type, tuple[object, Situation]] = {}
@@ -107,6 +115,7 @@ class Simulations:
             block_hash=self._chain.block_hash,
             state=self._chain.view(at),
             gas_max=max(self._gas_max, environment.gas_limit),
+            is_quick=self._short_road,
         )
         self._last_situations[type(at)] = name, situation
         return situation

@@ -22,8 +22,8 @@ class Member(Protocol):
         """The peer's IP address."""
 
     @property
-    def idle_since(self) -> float:
-        """When it last did something that counts, on the loop's clock; infinity while it has work under way."""
+    def standing(self) -> float:
+        """What speaks for its place: the connection with the least makes room. Infinity while work is under way."""
 
     def look(self, now: float) -> None:
         """Act if its time is up."""
@@ -73,7 +73,7 @@ class ConnectionTable:
         return self._count[Place.SERVED] >= self._limits.connections_max
 
     def enter(self, member: Member) -> Place:
-        """Give a new connection a place, for which the one that is idle for the longest may have to leave."""
+        """Give a new connection a place, for which the one with the least standing may have to leave."""
         place = Place.SERVED if self._find_room(member.address) else Place.SURPLUS
         if self._is_stopping or (place is Place.SURPLUS and self._count[place] >= self._limits.surplus_max):
             return Place.NONE
@@ -122,13 +122,13 @@ class ConnectionTable:
         return not self.is_full or self._evict(lambda _: True)
 
     def _evict(self, candidate: Callable[[Member], bool]) -> bool:
-        """Close the connection that is idle for the longest; whether there was one."""
+        """Close the connection with the least standing, if one may be closed; whether it was."""
         served = (member for member, place in self._members.items() if place is Place.SERVED and candidate(member))
-        idlest = min(served, key=lambda member: member.idle_since, default=None)
-        if idlest is None or math.isinf(idlest.idle_since):
+        least = min(served, key=lambda member: member.standing, default=None)
+        if least is None or math.isinf(least.standing):
             return False
-        idlest.make_room()
-        self.leave(idlest)
+        least.make_room()
+        self.leave(least)
         return True
 
     def _look(self) -> None:

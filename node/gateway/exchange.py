@@ -56,7 +56,11 @@ class HttpExchange:
         self._limits = limits
         self._date = date
         self._body_bytes_max = service.context.limits.body_size_max_bytes
-        self._parser = RequestParser(limits, self._body_bytes_max, lambda head: routes.plan(head, link.address))
+        self._parser = RequestParser(
+            limits,
+            self._body_bytes_max,
+            lambda head: routes.plan(head, link.address, link.is_secure, link.certificate),
+        )
         self._client = ConnectedClient()
         self._stay = routes.doors.stay(link.close)
         self._routes = routes
@@ -293,10 +297,12 @@ class HttpExchange:
         stays = stays and not (self._is_last and not self._parser.has_begun)
         word = (NO_WORD if plan is None or plan.head.minor else KEEP_ALIVE) if stays else CLOSE
         is_bodiless = plan is not None and plan.head.method == "HEAD"
+        if answer.status < 400:
+            self._link.used()
         self._link.write(head_of(answer, self._date.line(), word), b"" if is_bodiless else answer.body)
         if not stays:
             self._stay.over()
-            self._link.finish(more_comes=plan is None or not self._parser.is_complete)
+            self._link.finish()
         if not self._link.is_behind:
             self._holding.release()
 

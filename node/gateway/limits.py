@@ -18,6 +18,10 @@ class HttpLimits:
     look_every_s: float = 1.0
     """How often connections are compared with their deadlines."""
     tls_handshake_s: float = 10.0
+    tls_handshake_bytes_max: int = 128 * 1024
+    """Sent by the peer; its certificates are the most of it."""
+    tls_handshakes_per_turn: int = 4
+    """Steps of handshakes in one turn of the event loop."""
     request_s: float = 15.0
     """For a request to arrive, from its first byte, or from the connection's beginning for the first."""
     keep_alive_s: float = 75.0

@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
-import types
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator
-from typing import Any, Protocol, TypeVar, cast
+from collections.abc import Callable
+from typing import Protocol, cast
 
+from node.gateway.answers import CLOSE, HttpRefusal, head_of, refusing
+from node.gateway.clock import DateLine
 from node.gateway.connections import ConnectionTable, Place
 from node.gateway.limits import HttpLimits
+from node.gateway.tls import HANDSHAKE, HandshakeTurns, TlsFault, TlsLayer
+from node.ops.slices import LoopSlice
 from node.rpc.held import SMALL_BYTES
 
-T = TypeVar("T")
-
-WRITTEN_BYTES_MAX = 128 * 1024
-"""The most that is written of a large answer in one turn of the event loop."""
-
+PLAIN_HTTP = HttpRefusal(400, "http.tls", "this port speaks TLS", "use https:// or wss://")
 UNPROVED_S = 86_400.0
 """A connection that has been of no use yet counts as idle for so much longer: it makes room first."""
+CREDIT_SHARE = 10.0
+"""A connection counts as used later than it was, by so many times the time from its first use to its last: a burst of
+connections that are used once each takes no place from one in use that happens to pause."""
+CREDIT_MAX_S = 10.0
+"""The most of that: who pauses for longer makes room for new ones."""
 
 
 class Speaker(Protocol):
@@ -51,6 +55,32 @@ class Speaker(Protocol):
         """The connection is gone."""
 
 
+class Security:
+    """The TLS of a listener's connections."""
+
+    def __init__(self, context: ssl.SSLContext, turns: HandshakeTurns, date: DateLine) -> None:
+        self.context = context
+        """Of handshakes that begin from now on."""
+        self.turns = turns
+        self.date = date
+        self.completed = 0
+        """Handshakes; so are the next two."""
+        self.failed = 0
+        """Broken ones, and those without a certificate where one is required."""
+        self.plain = 0
+        """Clients that spoke HTTP without TLS."""
+
+    def use(self, context: ssl.SSLContext) -> None:
+        """Secure new connections with this. Safe to call on any thread."""
+        self.context = context
+
+    def count(self, *, completed: int = 0, failed: int = 0, plain: int = 0) -> None:
+        """Add to the counts."""
+        self.completed += completed
+        self.failed += failed
+        self.plain += plain
+
+
 class ClientLink(asyncio.Protocol):
     """A connection of the listener, under a deadline from beginning to end."""
 
@@ -59,38 +89,56 @@ class ClientLink(asyncio.Protocol):
         table: ConnectionTable,
         limits: HttpLimits,
         speaker: Callable[[ClientLink], Speaker],
-        context: ssl.SSLContext | None = None,
+        security: Security | None = None,
     ) -> None:
         self._table = table
         self._limits = limits
         self._make_speaker = speaker
-        self._context = context
+        self._security = security
+        self._tls: TlsLayer | None = None
         self._loop = asyncio.get_running_loop()
         self._behind_since = math.inf
-        self._unwritten: deque[memoryview] = deque()
-        """What the transport does not have yet of a large answer, and what comes behind it."""
-        self._writing: asyncio.Handle | None = None
-        """The next turn in which some of it is written."""
-        self._is_paused = False
+        self._is_full = False
         """Whether the transport has as much as it takes."""
-        self._at_end: Callable[[], None] | None = None
-        """Ends the connection once everything is written."""
+        self._turn: asyncio.Handle | None = None
+        """The next turn of the loop in which more is sent."""
         self._deadline = math.inf
         self._is_reading = True
         self._discarded = 0
-        self._securing: asyncio.Task[None] | None = None
+        self._is_gone = False
         self._early = b""
-        """What arrived with the end of the TLS handshake, before the transport for it was known."""
-        self.idle_since = 0.0
-        """When it last did something that counts, on the loop's clock; infinity while it has work under way."""
+        """What arrived of the TLS handshake, until its next step."""
+        self._shaken_bytes = 0
+        """Bytes of the handshake so far."""
+        self._unsealed: deque[memoryview] = deque()
+        """What waits to be sent, and over TLS to be encrypted, until the peer has taken what was sent before."""
+        self._is_shaking = security is not None
+        """Whether the TLS handshake is under way."""
+        self._has_parted = False
+        """Whether nothing more can be sent."""
+        self._farewell: Callable[[], None] | None = None
+        """What is done when everything is sent, if that is not yet."""
+        self._first_use = math.inf
+        self.standing = 0.0
+        """When it was last used, on the loop's clock, and its credit; infinity while work is under way."""
         self.is_open = False
         """Whether something may be written."""
-        self.is_behind = False
-        """Whether the peer has to take what was written before more is."""
         self.is_surplus = False
         """Whether it is one more than are served."""
         self.address: str | None = None
         """The peer's IP address."""
+        self.certificate: bytes | None = None
+        """The verified certificate that the peer has shown over TLS, DER."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the peer has to take what was written before more is."""
+        return self._is_full or bool(self._unsealed)
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self._security is not None
 
     # -- for the speaker ----------------------------------------------------------------------------
 
@@ -98,22 +146,28 @@ class ClientLink(asyncio.Protocol):
         """Send. What is not open any more loses nothing by it."""
         if not self.is_open:
             return
-        if self._unwritten:
-            self._unwritten += (memoryview(head), memoryview(body))
-        elif len(body) <= SMALL_BYTES:
+        if self._tls is None and not self._unsealed and len(body) <= SMALL_BYTES:
             self._transport.write(head + body)
-        else:
-            self._transport.write(head)
-            self._unwritten.append(memoryview(body))
-            self._write_on()
+            return
+        parts = (head + body,) if len(body) <= SMALL_BYTES else (head, body)
+        self._unsealed += map(memoryview, parts)
+        if self._turn is None:
+            self._send_on()
 
     def allow(self, seconds: float) -> None:
         """Call `Speaker.expired` if so much time passes, give or take `HttpLimits.look_every_s`."""
         self._deadline = self._loop.time() + seconds
 
+    def used(self) -> None:
+        """It has had an answer that was no refusal."""
+        self._first_use = min(self._first_use, self._loop.time())
+
     def set_busy(self, busy: bool) -> None:
         """Whether there is work under way, during which the connection keeps its place."""
-        self.idle_since = math.inf if busy else self._loop.time()
+        now = self._loop.time()
+        is_proved = now >= self._first_use
+        credit_s = min(CREDIT_SHARE * (now - self._first_use), CREDIT_MAX_S) if is_proved else -UNPROVED_S
+        self.standing = math.inf if busy else now + credit_s
 
     def read(self, wanted: bool) -> None:
         """Go on or pause with receiving."""
@@ -128,32 +182,26 @@ class ClientLink(asyncio.Protocol):
         """Something else is spoken from now on."""
         self._speaker = speaker
 
-    def finish(self, more_comes: bool = False) -> None:
-        """Close behind what was written. The peer has some time to hang up first: it would lose an answer otherwise.
-
-        ``more_comes``: it may be sending still. TLS cannot end one direction alone, so it is then closed by the peer.
-        """
+    def finish(self) -> None:
+        """Close behind what was written. The peer has some time to hang up first: it would lose an answer otherwise."""
         if not self.is_open:
             return
         self.read(True)
         self.is_open = False
         self.set_busy(False)
         self.allow(self._limits.take_answer_s if self.is_behind else self._limits.linger_s)
-        if self._transport.can_write_eof():
-            self._when_written(self._transport.write_eof)
-        elif not more_comes:
-            self._when_written(self._transport.close)
+        self._end_with(self._transport.write_eof)
 
     def close(self) -> None:
         """Close behind what was written."""
         self.is_open = False
         self.allow(self._limits.linger_s)
-        self._when_written(self._transport.close)
+        self._end_with(self._transport.close)
 
     def abort(self) -> None:
         """Close at once, and discard what waits to be sent."""
         self.is_open = False
-        self._unwritten.clear()
+        self._unsealed.clear()
         self._transport.abort()
 
     # -- for the table ------------------------------------------------------------------------------
@@ -180,14 +228,14 @@ class ClientLink(asyncio.Protocol):
         if self.is_open:
             self._speaker.stop()
         else:
-            self._transport.close()
+            self._end_with(self._transport.close)
 
     def end(self) -> None:
         """Tell what is under way that the node stops, and close."""
         if self.is_open:
             self._speaker.end()
         else:
-            self._transport.close()
+            self._end_with(self._transport.close)
 
     # -- for the transport --------------------------------------------------------------------------
 
@@ -196,23 +244,25 @@ class ClientLink(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self.address = peer[0] if peer else None
-        self.idle_since = self._loop.time() - UNPROVED_S
+        self.set_busy(False)
         self._speaker = self._make_speaker(self)
         place = self._table.enter(self)
         if place is Place.NONE:
             self._transport.abort()
             return
         self.is_surplus = place is Place.SURPLUS
-        if self._context is None:
+        if self._security is None:
             self._open()
         else:
             self.allow(self._limits.tls_handshake_s)
-            self._secure(self._context)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """It is over."""
-        self.is_open = self.is_behind = False
-        self._unwritten.clear()
+        self.is_open = False
+        self._is_full = False
+        self._is_gone = True
+        self._unsealed.clear()
+        self._farewell = None
         self._table.leave(self)
         self._speaker.lost()
         del self._speaker  # it has the link, and a cycle would wait for the garbage collector
@@ -220,107 +270,153 @@ class ClientLink(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of the peer."""
         if self.is_open:
-            self._speaker.received(data)
-            return
-        if self._securing is not None and not self._securing.done():
+            if self._tls is None:
+                self._speaker.received(data)
+            else:
+                self._unseal(self._tls, data)
+        elif self._is_shaking:
+            assert self._security is not None
+            if not self._early:
+                self._security.turns.take(self._shake)
             self._early += data
-        self._discarded += len(data)
-        if self._discarded > self._limits.linger_bytes_max:
-            self.abort()
+            self._transport.pause_reading()
+        else:
+            self._discarded += len(data)
+            if self._discarded > self._limits.linger_bytes_max:
+                self.abort()
 
     def eof_received(self) -> bool:
-        """The peer sends no more. Whether the connection stays, for answers; over TLS it cannot."""
-        if not self.is_open or self._context is not None:
+        """The peer sends no more. Whether the connection stays, for answers."""
+        if not self.is_open:
             return False
-        self._speaker.ended()
+        if self._tls is None or not self._tls.has_ended:
+            self._speaker.ended()
         return True
 
     def pause_writing(self) -> None:
         """The peer does not take what was written as fast as it is made."""
-        self._is_paused = True
-        self._fall_behind()
+        self._is_full = True
+        self._behind_since = min(self._behind_since, self._loop.time())
 
     def resume_writing(self) -> None:
-        """It has taken everything that the transport had."""
-        self._is_paused = False
-        if self._unwritten:
-            self._write_on()
-        else:
-            self._catch_up()
+        """It has taken everything that was sent."""
+        self._is_full = False
+        if self._turn is None:
+            self._next_turn()
 
-    def _write_on(self) -> None:
-        """Give the transport the next piece: the system copies it, and holds the event loop meanwhile."""
-        self._writing = None
-        if not self._unwritten:
+    def _next_turn(self) -> None:
+        """Send what waits, and say so when that is all."""
+        self._turn = None
+        self._send_on()
+        if self.is_behind:
             return
-        piece = self._unwritten.popleft()
-        if len(piece) > WRITTEN_BYTES_MAX:
-            self._unwritten.appendleft(piece[WRITTEN_BYTES_MAX:])
-        self._transport.write(piece[:WRITTEN_BYTES_MAX])
-        if self._unwritten:
-            self._fall_behind()
-            if not self._is_paused and self._writing is None:
-                self._writing = self._loop.call_soon(self._write_on)
-            return
-        if self._at_end is not None:
-            self._at_end()
-        if not self._is_paused and self.is_behind:
-            self._catch_up()
-
-    def _when_written(self, end: Callable[[], None]) -> None:
-        if self._unwritten:
-            self._at_end = end
-        else:
-            end()
-
-    def _fall_behind(self) -> None:
-        if not self.is_behind:
-            self.is_behind = True
-            self._behind_since = self._loop.time()
-
-    def _catch_up(self) -> None:
-        self.is_behind = False
         self._behind_since = math.inf
+        if self._tls is not None and self._is_reading:
+            self._transport.resume_reading()
         if self.is_open:
             self._speaker.drained()
+        elif self._farewell is not None:
+            self._end_with(self._farewell)
 
     def _open(self) -> None:
         self.is_open = True
         self._transport.set_write_buffer_limits(high=SMALL_BYTES, low=0)
         self.allow(self._limits.request_s)
 
-    def _secure(self, context: ssl.SSLContext) -> None:
-        """Begin the TLS handshake, of a connection that counts as one since it was accepted."""
-        handshake = self._loop.start_tls(
-            self._transport, self, context, server_side=True, ssl_handshake_timeout=self._limits.tls_handshake_s
-        )
-        waiting = handshake.send(None)  # at once, before something arrives that is for TLS
-        self._securing = self._loop.create_task(self._secured(_resumed(handshake, waiting)))
-
-    async def _secured(self, handshake: Awaitable[asyncio.Transport | None]) -> None:
-        try:
-            transport = await handshake
-        except (OSError, TimeoutError):  # of which ssl.SSLError is one
-            transport = None
-        if transport is None or transport.is_closing():
-            self._table.leave(self)
-            self._transport.abort()
+    def _end_with(self, farewell: Callable[[], None]) -> None:
+        """End the connection so when everything is sent."""
+        self._is_shaking = False
+        self._farewell = farewell if self._unsealed else None
+        if self._farewell is not None or self._is_gone or self._transport.is_closing():
             return
-        self._transport = transport
-        self._open()
-        if self._early:
-            self._speaker.received(self._early)
-            self._early = b""
+        if self._tls is not None and not self._has_parted:
+            self._transport.write(self._tls.end())
+        self._has_parted = True
+        farewell()
 
+    # -- TLS ----------------------------------------------------------------------------------------
 
-@types.coroutine
-def _resumed(begun: Coroutine[Any, Any, T], waiting: Any) -> Generator[Any, Any, T]:
-    """The rest of a coroutine whose first step was made, and which waits for ``waiting``."""
-    try:
-        while True:
-            waiting = begun.send((yield waiting))
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    finally:
-        begun.close()
+    def _shake(self) -> None:
+        """Take a step of the handshake with what has arrived."""
+        if self._is_gone or not self._is_shaking or self._transport.is_closing():
+            return
+        assert self._security is not None
+        data, self._early = self._early, b""
+        self._shaken_bytes += len(data)
+        self._transport.resume_reading()
+        if self._tls is None:
+            if data[0] != HANDSHAKE:
+                self._refuse_plain(data)
+                return
+            self._tls = TlsLayer(self._security.context)
+        self._unseal(self._tls, data)
+
+    def _unseal(self, tls: TlsLayer, data: bytes) -> None:
+        """Give the speaker what is encrypted in ``data``, once the handshake is complete."""
+        try:
+            plain = tls.receive(data)
+        except TlsFault:
+            self._give_up(tls)
+            return
+        if own := tls.sent():
+            self._transport.write(own)
+            if self.is_behind:  # it makes TLS answer, and does not take the answers
+                self._transport.pause_reading()
+        if not tls.is_established:
+            if self._shaken_bytes > self._limits.tls_handshake_bytes_max:
+                self._give_up(tls)
+            return
+        if self._is_shaking:
+            assert self._security is not None
+            self._is_shaking = False
+            self._security.count(completed=1)
+            self.certificate = tls.certificate
+            self._open()
+        if plain and self.is_open:
+            self._speaker.received(plain)
+        if tls.has_ended and self.is_open:
+            self._speaker.ended()
+
+    def _give_up(self, tls: TlsLayer) -> None:
+        """Send the alert, and close: the peer would not see it if its own bytes were still unread."""
+        assert self._security is not None
+        if not tls.is_established:
+            self._security.count(failed=1)
+        self._unsealed.clear()
+        self.is_open = False
+        self._transport.write(tls.sent())
+        self._part()
+
+    def _refuse_plain(self, data: bytes) -> None:
+        """Tell a client that spoke HTTP without TLS; others, which would not understand it, are told nothing."""
+        assert self._security is not None
+        if not data[:1].isupper():  # no HTTP method
+            self._security.count(failed=1)
+            self.abort()
+            return
+        self._security.count(plain=1)
+        answer = refusing(PLAIN_HTTP, closes=True)
+        self._transport.write(head_of(answer, self._security.date.line(), CLOSE) + answer.body)
+        self._part()
+
+    def _part(self) -> None:
+        """Send nothing more, and let the peer hang up."""
+        self._is_shaking = False
+        self._has_parted = True
+        self.set_busy(False)
+        self.allow(self._limits.linger_s)
+        self._transport.write_eof()
+
+    def _send_on(self) -> None:
+        """Send what waits, in pieces, as long as the transport takes them and this turn of the loop allows."""
+        turn = LoopSlice()
+        while self._unsealed and not self._is_full and self._turn is None:
+            part = self._unsealed.popleft()
+            if len(part) > SMALL_BYTES:
+                self._unsealed.appendleft(part[SMALL_BYTES:])
+            piece = part[:SMALL_BYTES]
+            self._transport.write(piece if self._tls is None else self._tls.seal(piece))
+            if self._unsealed and turn.is_over:
+                self._turn = self._loop.call_soon(self._next_turn)
+        if self._unsealed:
+            self._behind_since = min(self._behind_since, self._loop.time())

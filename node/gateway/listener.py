@@ -15,8 +15,9 @@ from node.gateway.clock import DateLine
 from node.gateway.connections import ConnectionTable
 from node.gateway.exchange import HttpExchange
 from node.gateway.limits import HttpLimits
-from node.gateway.link import ClientLink
+from node.gateway.link import ClientLink, Security
 from node.gateway.routes import Routes
+from node.gateway.tls import HandshakeTurns
 from node.rpc.service import RpcService
 
 BACKLOG = 1024
@@ -26,9 +27,12 @@ BACKLOG = 1024
 class Gateway:
     """A running HTTP listener."""
 
-    def __init__(self, server: asyncio.Server, table: ConnectionTable, address: tuple[str, int]) -> None:
+    def __init__(
+        self, server: asyncio.Server, table: ConnectionTable, address: tuple[str, int], security: Security | None
+    ) -> None:
         self._server = server
         self.connections = table
+        self.security = security
         self.address = address
 
     @property
@@ -73,9 +77,11 @@ async def serve_http(
     def speaker(link: ClientLink) -> HttpExchange:
         return HttpExchange(link, service, routes, limits, date)
 
+    security = Security(context, HandshakeTurns(limits.tls_handshakes_per_turn), date) if context is not None else None
+
     def connect() -> ClientLink:
-        return ClientLink(table, limits, speaker, context)
+        return ClientLink(table, limits, speaker, security)
 
     server = await asyncio.get_running_loop().create_server(connect, sock=bound, backlog=BACKLOG)
     host, port = bound.getsockname()[:2]
-    return Gateway(server, table, (host, port))
+    return Gateway(server, table, (host, port), security)

@@ -78,9 +78,12 @@ class Routes:
             "*": _server,
         }
 
-    def plan(self, head: RequestHead, address: str | None) -> Plan:
-        """What to do with a request of the peer at ``address``."""
-        caller, origin, refused, delay_s = self.doors.judge(visitor_of(head, address))
+    def plan(
+        self, head: RequestHead, address: str | None, secure: bool = False, certificate: bytes | None = None
+    ) -> Plan:
+        """What to do with a request of the peer at ``address``, who has shown ``certificate`` over TLS."""
+        visitor = visitor_of(head, address)._replace(secure=secure, certificate=certificate)
+        caller, origin, refused, delay_s = self.doors.judge(visitor)
         headers = readable_by(origin) if origin is not None else b""
         asks_for_page = head.method == "OPTIONS" and origin is not None
         if asks_for_page and refused in (None, TOKEN_NEEDED):  # a browser sends no token before it knows that it may

@@ -19,7 +19,7 @@ from node.rpc.call_fields import addresses_of, topics_of
 from node.rpc.caller import Caller
 from node.rpc.errors import NodeBusy, RateExceeded, error_object
 from node.rpc.format import data, header_object, log_object, transaction_object
-from node.rpc.held import Holding
+from node.rpc.held import SMALL_BYTES, Holding
 from node.rpc.methods.eth_logs import sealed_ref
 from node.rpc.methods.sessions import watch_params
 from node.rpc.params import block_ref, boolean, json_object, shown
@@ -98,7 +98,7 @@ class WebSocketSession:
             begun = self._busy(busy)
         if begun is None or isinstance(begun, bytes):
             holding.release()
-            if begun is None or self._channel.send_at_once(begun):
+            if begun is None or (len(begun) <= SMALL_BYTES and self._channel.send_at_once(begun)):
                 return
         task = asyncio.get_running_loop().create_task(self._answer(begun, holding))
         self._tasks.add(task)

@@ -120,13 +120,14 @@ class WebSocketLine:
         self._taken = asyncio.Event()
         self._taken.set()
         link.allow(limits.ping_every_s)
-        link.set_busy(False)
 
     # -- for the link -------------------------------------------------------------------------------
 
     def received(self, data: bytes) -> None:
         """Bytes of the peer."""
-        self._is_ponging = False
+        if self._is_ponging:
+            self._is_ponging = False
+            self._touch()
         self._received += data
         self._advance()
 
@@ -182,11 +183,11 @@ class WebSocketLine:
     # -- for the session ----------------------------------------------------------------------------
 
     def send_at_once(self, message: bytes) -> bool:
-        """Send if the peer has taken everything before it; whether it did."""
+        """Send if the peer has taken everything before it; whether it was sent."""
         if self._sending.locked() or self._link.is_behind:
             return False
         self._send(message)
-        return not self._link.is_behind
+        return True
 
     async def send(self, message: bytes) -> None:
         """Send when the peer has taken everything before it, and return when it has taken this, or is gone."""
@@ -202,6 +203,7 @@ class WebSocketLine:
                 self._flush()
             else:
                 self._say(text_frame_head(len(message)), message)
+            self._link.used()
             self._touch()
 
     def _answered(self) -> None:

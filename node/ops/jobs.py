@@ -97,11 +97,11 @@ class Jobs:
         self._lock = threading.Lock()
         self._statuses: dict[str, JobStatus] = {}
         self._work: dict[str, Callable[[], object]] = {}
-        self._executor = ThreadPoolExecutor(WORKERS)
+        self._executor, self._alone = ThreadPoolExecutor(WORKERS), ThreadPoolExecutor(1)
         self._scheduler = SteadyScheduler(
             steady,
             timezone="UTC",
-            executors={"default": self._executor, "alone": ThreadPoolExecutor(1)},
+            executors={"default": self._executor, "alone": self._alone},
             job_defaults=JOB_DEFAULTS,
         )
 
@@ -134,6 +134,7 @@ class Jobs:
         together = threading.Barrier(WORKERS)
         for _ in range(WORKERS):
             self._executor._pool.submit(together.wait, START_SECONDS)
+        self._alone._pool.submit(int)
         self._scheduler.start()
 
     @property

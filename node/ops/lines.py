@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 QUEUE_MAX_BYTES: Final = 1 << 20
@@ -69,6 +70,8 @@ class Lines:
         """Wait until everything is written, for a limited time in seconds; returns whether it was."""
         end = time.monotonic() + seconds
         with self._changed:
+            if self._thread is None:
+                self._write_here(end)
             while self._waiting or self._is_writing:
                 left = end - time.monotonic()
                 if left <= 0 or self._thread is None or not self._thread.is_alive():
@@ -82,6 +85,18 @@ class Lines:
             self._thread.start()
         except RuntimeError:  # the system refuses a new thread now: the next line tries again
             self._thread = None
+
+    def _write_here(self, end: float) -> None:
+        """Without a thread: write what waits as far as the reader takes it in time. Holds the lock."""
+        taken = select.poll()
+        taken.register(max(self._descriptor, 0), select.POLLOUT)
+        while self._waiting and (left := end - time.monotonic()) > 0:
+            if not taken.poll(left * 1000):
+                return
+            data = self._waiting.popleft()
+            self._waiting_bytes -= len(data)
+            with suppress(OSError):  # there is no other place to report it
+                self._write(data)
 
     def _drop(self) -> None:
         self.dropped += 1

@@ -33,5 +33,9 @@ class RpcLimits:
     """Per connection."""
     reads_queued_max: int = 65_536
     reader_threads: int = 6
+    short_road: bool = True
+    """Whether usual requests are decoded in one pass (`node.rpc.typed`), and short reads run on the event loop
+    (`node.rpc.brief`).
+    """
     mine_blocks_max: int = 1_000_000
     wait_mined_max_s: float = 30.0

@@ -148,6 +148,11 @@ class Readers:
         self.submit(job, partial(settle, future), work)
         return await future
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a read waits, runs, or has not been answered yet. Event loop."""
+        return self._unanswered > 0
+
     def status(self) -> dict[str, int]:
         """For ``zvmd_status``."""
         with self._lock:

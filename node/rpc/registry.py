@@ -4,6 +4,7 @@
 - The first line of the docstring is the summary in ``docs/methods.md``.
 - A plain function is a read and runs on a reader thread; a coroutine function runs on the event loop.
 - ``inline=True``: a read that is no more than an attribute access; it runs where the request arrived.
+- ``brief=True``: a read that usually takes less than a hop to a thread; the event loop tries it (`node.rpc.brief`).
 - ``overlaps=True``: a coroutine that may run beside others of the same batch.
 - ``scope`` says which callers with a token may call it, ``access`` whether everybody else may, and ``development`` that
   it changes the chain as no transaction could. All follow from the namespace unless they are given.
@@ -90,6 +91,7 @@ class Method:
     parameters: tuple[Parameter, ...]
     is_coroutine: bool
     inline: bool
+    brief: bool
     overlaps: bool
     takes_transaction: bool
     """It takes a transaction object: ``data`` of its errors is revert data, or missing where nothing ran.
@@ -142,6 +144,7 @@ NEAR_CHARACTERS_MAX = 64
 def method(
     *names: str,
     inline: bool = False,
+    brief: bool = False,
     overlaps: bool = False,
     access: Access | None = None,
     scope: Scope | None = None,
@@ -166,6 +169,7 @@ def method(
                     parameters,
                     coroutine,
                     inline,
+                    brief,
                     overlaps,
                     takes_transaction,
                     session_rights=(),

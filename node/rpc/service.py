@@ -11,15 +11,18 @@ from chain.errors import ZvmdError
 from node.api.backend import Backend
 from node.ops.slices import LoopSlice
 from node.rpc.batches import BatchAnswers
+from node.rpc.brief import LONG, BriefReads, kind_of
 from node.rpc.caller import NODE, Caller
 from node.rpc.context import Context
-from node.rpc.dispatch import Body, Dispatcher, Request, is_small
+from node.rpc.dispatch import Body, Call, Dispatcher, Request, is_small
 from node.rpc.errors import NodeBusy, RateExceeded
 from node.rpc.held import Held
 from node.rpc.methods import load_methods
 from node.rpc.readers import Readers
 from node.rpc.registry import find_method, known_method
 from node.rpc.strict_json import LARGE_BYTES
+from node.rpc.typed import TypedRequest
+from node.rpc.typed import decode as decode_typed
 from node.rpc.work import ConnectedClient, ConnectionMethods, Shares, Work
 from vm.interruption import checkpoint
 
@@ -30,14 +33,16 @@ JOINED_BYTES = 128 * 1024
 class RpcService:
     """Answers requests of all transports. One per node, made on its event loop."""
 
-    def __init__(self, context: Context, readers: Readers, held: Held) -> None:
-        """``readers`` are the threads behind ``context.read``; `close` stops them."""
+    def __init__(self, context: Context, readers: Readers, brief: BriefReads, held: Held) -> None:
+        """``readers`` are the threads behind ``context.read``; `close` stops them, and that of ``brief``."""
         load_methods()
         self.context = context
         self.dispatcher = Dispatcher(context)
         self.readers = readers
         self.shares = Shares()
         """Shares of the reader threads, by caller."""
+        self.brief = brief
+        """Short reads on the event loop, instead of on the reader threads."""
         self.held = held
         """Bytes of large bodies and answers, of all transports."""
 
@@ -45,6 +50,11 @@ class RpcService:
     def backend(self) -> Backend:
         """The node behind."""
         return self.context.backend
+
+    @property
+    def reads_begun(self) -> int:
+        """Reads since the start, on threads and on the event loop; to be compared, not counted."""
+        return self.readers.begun + self.brief.done
 
     async def call(self, name: str, params: list[Any] | dict[str, Any]) -> Any:
         """Result of one method. Raises `ZvmdError`."""
@@ -87,13 +97,50 @@ class RpcService:
             body = b"".join(body)
         elif len(body) > LARGE_BYTES:
             return self._answer_large([body], client, caller, methods)
+        if self.context.limits.short_road and caller.rate is None:
+            typed = decode_typed(body)
+            if typed is not None and caller.rights.allow(typed.method.name):
+                return self._answer_typed(typed, client, caller)
         decoded = self._decoded(body, caller)
         self._charge(decoded, caller)
         if isinstance(decoded, bytes):
             return decoded
-        if not decoded.is_batch and (method := known_method(decoded.requests[0].method)) is not None and method.inline:
-            return self._encoded(decoded.requests[0])()
+        if not decoded.is_batch and (method := known_method(decoded.requests[0].method)) is not None:
+            request, name = decoded.requests[0], method.name
+            if method.inline:
+                return self._encoded(request)()
+            if method.brief:
+                answer = self.brief.attempt(self._encoded(request), kind_of(name, request.params))
+                if answer is not LONG:
+                    return answer
         return self._answer_small(decoded, client, methods)
+
+    def _answer_typed(
+        self, request: TypedRequest, client: ConnectedClient, caller: Caller
+    ) -> bytes | Coroutine[Any, Any, bytes | None] | None:
+        """The answer to a read, at once if it is short."""
+        name, dispatcher = request.method.name, self.dispatcher
+        call = Call(request.method, self.context.of(caller), request.arguments)
+
+        def job() -> bytes:
+            try:
+                checkpoint()
+                return dispatcher.encode_result(request.id, call.run(), name)
+            except ZvmdError as error:
+                return dispatcher.encode_error(request.id, error, name)
+
+        if request.method.brief and (answer := self.brief.attempt(job, request.kind)) is not LONG:
+            return answer
+        return self._answer_elsewhere(request, job, client)
+
+    async def _answer_elsewhere(
+        self, request: TypedRequest, job: Callable[[], bytes], client: ConnectedClient
+    ) -> bytes | None:
+        with client.working(self.context.limits) as work:
+            try:
+                return await self.readers.run(job, work)
+            except ZvmdError as error:
+                return self.dispatcher.encode_error(request.id, error, request.method.name)
 
     async def _answer_large(
         self, body: list[bytes], client: ConnectedClient, caller: Caller, methods: ConnectionMethods | None
@@ -230,5 +277,6 @@ class RpcService:
         return None if request.is_notification else self.dispatcher.encode_error(request.id, error, request.method)
 
     def close(self) -> None:
-        """Stop the reader threads."""
+        """Stop the threads."""
+        self.brief.close()
         self.readers.close()

@@ -6,7 +6,7 @@ The same dispatcher and backend serve JSON-RPC; this file only maps requests to 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
 from contextlib import aclosing
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -14,8 +14,10 @@ from typing import Any, Protocol, TypeVar
 from chain.blocks import Header
 from chain.errors import ZvmdError
 from node.api.errors import InvalidParams, LimitExceeded
+from node.rpc.brief import LONG, kind_of
 from node.rpc.caller import Caller
 from node.rpc.dispatch import Call, internal_error
+from node.rpc.methods.eth_blocks import leave_if_long
 from node.rpc.methods.eth_logs import check_span, sealed_ref
 from node.rpc.methods.eth_state import call_checked
 from node.rpc.registry import find_method
@@ -113,11 +115,12 @@ class Answerer:
         kind = type(request)
         read = self._reads.get(kind)
         if read is not None:
-            self._submit(peer, stream_id, request, size_bytes, lambda: read(request))
+            self._submit(peer, stream_id, request, size_bytes, lambda: read(request), _kind_of(request))
         elif isinstance(request, CallMethod):
             self._call_method(peer, stream_id, request, size_bytes)
         elif isinstance(request, GetReceipt) and not request.wait_ms:
-            self._submit(peer, stream_id, request, size_bytes, lambda: self._receipt(request.id, request.hash))
+            find = partial(self._receipt, request.id, request.hash)
+            self._submit(peer, stream_id, request, size_bytes, find, _kind_of(request))
         elif isinstance(request, Subscribe):
             self._subscribe(peer, stream_id, request, size_bytes)
         elif isinstance(request, Unsubscribe):
@@ -141,7 +144,16 @@ class Answerer:
 
     # -- the ways to run ---------------------------------------------------------------------------
 
-    def _submit(self, peer: Peer, stream_id: int, request: Any, size_bytes: int, read: Callable[[], Frame]) -> None:
+    def _submit(
+        self,
+        peer: Peer,
+        stream_id: int,
+        request: Any,
+        size_bytes: int,
+        read: Callable[[], Frame],
+        kind: Hashable | None = None,
+    ) -> None:
+        """Answer a read; ``kind`` names reads that are usually short (`node.rpc.brief`)."""
         request_id = request.id
         work = Work(self._context.limits, peer.client, stream_id)
 
@@ -162,6 +174,10 @@ class Answerer:
             peer.answered(stream_id, size_bytes)
             peer.write(stream_id, frames)
 
+        if kind is not None and (frames := self._service.brief.attempt(job, kind)) is not LONG:
+            peer.answered(stream_id, size_bytes)
+            peer.write(stream_id, frames)
+            return
         peer.client.begin(work)
         try:
             self._service.readers.submit(job, done, work)
@@ -198,7 +214,8 @@ class Answerer:
                 peer.spawn(self._run_task(peer, stream_id, request, size_bytes, lambda: _result(request.id, call)))
                 return
             if not call.method.inline:
-                self._submit(peer, stream_id, request, size_bytes, lambda: Result(request.id, call.run()))
+                kind = kind_of(request.method, request.params) if call.method.brief else None
+                self._submit(peer, stream_id, request, size_bytes, lambda: Result(request.id, call.run()), kind)
                 return
             answer: Frame = Result(request.id, call.run())
         except ZvmdError as error:
@@ -262,6 +279,7 @@ class Answerer:
         assert block is not None, "an indexed transaction has a block"
         assert receipts is not None, "a block has receipts"
         assert senders is not None, "a block has senders"
+        leave_if_long(receipts)
         return ReceiptFound(request_id, codec.receipt_body(block, receipts, senders[index], index))
 
     def _get_logs(self, request: GetLogs) -> Frame:
@@ -380,3 +398,10 @@ class Answerer:
 
 async def _result(request_id: int, call: Call) -> Frame:
     return Result(request_id, await call.start())
+
+
+def _kind_of(request: Any) -> Hashable | None:
+    """The kind of a request that is usually short (`BriefReads.attempt`); None for others."""
+    if isinstance(request, CallContract):
+        return CallContract, request.to
+    return GetReceipt if isinstance(request, GetReceipt) else None

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from queue import LifoQueue
 
+from chain.brief import NotInMemory, before_long_work
 from storage.errors import IndexDamaged, IndexLocked
 from storage.index.faults import meant
 from storage.io.failpoints import reach
@@ -55,6 +56,7 @@ class IndexFile:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Lend a connection to one thread. SQLite's errors are translated as in `storage.index.faults`."""
+        before_long_work(NotInMemory)
         found = self._free.get()
         era, connection = found or (self._era, None)
         kept = False

@@ -19,8 +19,9 @@ from storage.errors import DataDirectoryUnusable, StorageFull, StoragePanic, Sto
 NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT))
 
 NOT_ALLOWED = frozenset((errno.EACCES, errno.EPERM, errno.EROFS))
-UNUSABLE = NOT_ALLOWED | {errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG}
-"""Errors of a path that is wrong or that this user may not write: neither the disk's nor a bug's."""
+UNUSABLE = NOT_ALLOWED | {errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG, errno.EFBIG}
+"""Errors of a path that is wrong, or that this user may not write as it has to be (``ulimit -f``): neither the disk's
+nor a bug's."""
 
 
 @contextmanager

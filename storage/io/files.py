@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from chain.brief import NotInMemory, before_long_work
 from storage.errors import DataDirectoryLocked
 from storage.io.holders import holder_of
 
@@ -152,6 +153,7 @@ class RealFile:
         return os.fstat(self._descriptor)
 
     def pread(self, offset: int, count: int) -> bytes:
+        before_long_work(NotInMemory)
         data = os.pread(self._descriptor, count, offset)
         if len(data) == count or not data:
             return data

@@ -106,7 +106,7 @@ def test_strangers_are_told_why_and_shown_out(daemon: Daemon, first: bytes, code
         reader, writer = await protocol.create_stream()
         writer.write(first or b"\0")
         told: str = (await read(reader))[2]
-        await asyncio.wait_for(protocol.wait_closed(), 5)
+        await protocol.wait_closed()
         return told
 
     assert run(daemon, work) == code

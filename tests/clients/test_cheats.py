@@ -129,7 +129,7 @@ def anvil() -> Iterator[str]:
     port = free_port(socket.SOCK_STREAM)
     process = subprocess.Popen([program, "--silent", "--port", str(port)])
     try:
-        for _ in range(200):
+        for _ in range(1_200):
             with suppress(OSError):
                 Rpc(f"http://127.0.0.1:{port}").call("eth_chainId")
                 break

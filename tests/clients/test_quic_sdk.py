@@ -202,7 +202,7 @@ def test_a_wrong_token_and_a_foreign_certificate_are_refused(door: dict[str, Any
 
     async def refusal(**changes: Any) -> tuple[type, str]:
         with pytest.raises(zvmd.ConnectionFailed) as caught:
-            await zvmd.connect(**door, **changes, timeout=5)
+            await zvmd.connect(**door, **changes, timeout=60)
         return type(caught.value), caught.value.code
 
     assert asyncio.run(refusal(token="wrong")) == (zvmd.WrongToken, "wire.token")

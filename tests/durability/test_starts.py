@@ -54,6 +54,14 @@ def test_reported_cases(zygote: Zygote, sound: starts.Sound, tmp_path: Path, cas
         assert starts.hurt(zygote, sound, tmp_path / "hurt", [damage], random.Random(1)) == "READY"
 
 
+@pytest.mark.parametrize("path", ["data", "data/wal", "data/state", "data/sessions", "data/sessions/2", "data/exports"])
+def test_a_directory_that_takes_no_new_file_is_refused(
+    zygote: Zygote, sound: starts.Sound, tmp_path: Path, path: str
+) -> None:
+    """The node said READY, and ended with 70 at the next segment, session or export."""
+    assert starts.hurt(zygote, sound, tmp_path / "hurt", [(path, "read-only")], random.Random(1)) == "status 78"
+
+
 def test_some_damages(zygote: Zygote, sound: starts.Sound, tmp_path: Path) -> None:
     """Other ones with each kind of file: the campaign line ``starts`` does them all."""
     chance = random.Random(7)

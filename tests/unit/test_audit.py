@@ -14,6 +14,7 @@ from node.doors.token_book import TokenBook
 from node.doors.token_desk import TokenDesk
 from node.ops import audit as audit_module
 from node.ops.audit import AUDIT_FILE, AuditLog, older, read_audit, without_secrets
+from node.rpc.brief import BriefReads
 from node.rpc.caller import GUEST, OWNER, Caller
 from node.rpc.context import Context
 from node.rpc.held import Held
@@ -124,7 +125,7 @@ def answered(directory: Path, caller: Caller, audits_development: bool, *calls: 
         context = Context(
             Chain(), limits, read=readers.run, tokens=desk, audit=audit, audits_development=audits_development
         )
-        service = RpcService(context, readers, Held(limits.held_max_bytes))
+        service = RpcService(context, readers, BriefReads(limits, readers), Held(limits.held_max_bytes))
         body = [{"jsonrpc": "2.0", "id": 1, "method": name, "params": params} for name, params in calls]
         answers = json.loads(await service.answer(json.dumps(body).encode(), caller=caller) or b"[]")
         assert len(answers) == len(calls)

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from node.ops.jobs import Jobs
 
-WAIT_SECONDS = 20
+WAIT_SECONDS = 60
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def test_lines_arrive_in_order(pipe: tuple[int, int]) -> None:
     sent = "".join(f"line {number}\n" for number in range(1000))
     for line in sent.splitlines(keepends=True):
         lines.put(line)
-    assert lines.flush()
+    assert lines.flush(60)
     assert everything(pipe[0], len(sent)).decode() == sent
     assert not lines.dropped
 
@@ -63,7 +64,7 @@ def test_a_reader_that_is_gone_is_no_error(pipe: tuple[int, int]) -> None:
     os.close(pipe[0])
     for _ in range(3):
         lines.put("x\n")
-        assert lines.flush()
+        assert lines.flush(60)
     assert lines.dropped == 3
 
 
@@ -73,7 +74,7 @@ def test_a_closed_descriptor_is_no_error() -> None:
     os.close(write)
     lines = Lines(write)
     lines.put("x\n")
-    assert lines.flush()
+    assert lines.flush(60)
     assert lines.dropped == 1
 
 
@@ -90,7 +91,7 @@ def test_a_descriptor_that_does_not_block_is_waited_for(pipe: tuple[int, int]) -
 def test_no_descriptor_at_all() -> None:
     lines = Lines(DISCARDED)
     lines.put("x\n")
-    assert lines.flush()
+    assert lines.flush(60)
     assert not LineStream(lines).isatty()
 
 
@@ -99,7 +100,7 @@ def test_a_full_disk_is_no_error() -> None:
     try:
         lines = Lines(full)
         lines.put("x\n")
-        assert lines.flush()
+        assert lines.flush(60)
         assert lines.dropped == 1
     finally:
         os.close(full)
@@ -117,11 +118,34 @@ def test_a_thread_that_died_is_replaced(pipe: tuple[int, int], monkeypatch: pyte
         patch.setattr(lines, "_write", fail)
         lines.put("lost\n")
         assert lines._thread is not None
-        lines._thread.join(5)
+        lines._thread.join(60)
         assert len(ended) == 1
     lines.put("written\n")
     assert everything(pipe[0], 8) == b"written\n"
-    assert lines.flush()
+    assert lines.flush(60)
+
+
+def test_without_a_thread_the_end_writes_what_the_reader_takes(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the system refused threads, a start that failed for it printed nothing."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    lines = Lines(pipe[1])
+    lines.put("error\n")
+    lines.put("hint\n")
+    assert lines.flush(60)
+    assert os.read(pipe[0], 100) == b"error\nhint\n"
+    lines.put("x" * 900_000 + "\n")
+    os.set_blocking(pipe[1], False)
+    with suppress(BlockingIOError):
+        while os.write(pipe[1], bytes(4_096)):
+            pass
+    os.set_blocking(pipe[1], True)
+    assert not lines.flush(0.05), "nobody reads"
 
 
 def test_text_is_written_in_whole_lines(tmp_path: Path) -> None:
@@ -130,6 +154,6 @@ def test_text_is_written_in_whole_lines(tmp_path: Path) -> None:
     stream = LineStream(lines)
     for piece in ("a", "b\nc", "", "\n", "d \udc80 \N{SNOWMAN}\n", "unfinished"):
         stream.write(piece)
-    assert lines.flush()
+    assert lines.flush(60)
     os.close(target)
     assert (tmp_path / "out").read_text() == "ab\nc\nd \\udc80 \N{SNOWMAN}\n"

@@ -27,6 +27,10 @@ from vm.message import Message
 _GAS: Final = int(Field.GAS)
 _SP: Final = int(Field.SP)
 _MEMORY_SIZE: Final = int(Field.MEMORY_SIZE)
+_CALLER: Final = int(Field.CALLER)
+_OUTPUT_OFFSET: Final = int(Field.OUTPUT_OFFSET)
+_OUTPUT_LENGTH: Final = int(Field.OUTPUT_LENGTH)
+_KNOWN: Final = int(Field.IS_KNOWN)
 _RETURNDATA: Final = int(Field.RETURNDATA)
 _RETURNDATA_LENGTH: Final = int(Field.RETURNDATA_LENGTH)
 
@@ -105,9 +109,10 @@ class Frame:
         self.code = code
         self.returndata = b""
         self._clear_memory()
-        self.words[Field.CALLER] = caller
-        self.words[Field.OUTPUT_OFFSET] = self.words[Field.OUTPUT_LENGTH] = 0
-        self.words[Field.IS_KNOWN] = 1
+        words = self.words
+        words[_CALLER] = caller
+        words[_OUTPUT_OFFSET] = words[_OUTPUT_LENGTH] = 0
+        words[_KNOWN] = 1
         _START.pack_into(
             self.view,
             0,

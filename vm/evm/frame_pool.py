@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chain.brief import before_long_work
 from chain.forks import Fork
 from vm.evm.frame import Frame
 from vm.evm.layout import Field
@@ -9,7 +10,13 @@ from vm.evm.memory_port import Allocate
 from vm.evm.native import Interpreter
 from vm.evm.native_state.state import NativeState
 from vm.evm.tables import Tables
-from vm.limits import FRAMES_KEPT, FRAMES_WITH_MEMORY, MEMORY_KEPT_BYTES, MEMORY_START_BYTES
+from vm.limits import (
+    BRIEF_MEMORY_BYTES,
+    FRAMES_KEPT,
+    FRAMES_WITH_MEMORY,
+    MEMORY_KEPT_BYTES,
+    MEMORY_START_BYTES,
+)
 
 
 class FramePool:
@@ -50,6 +57,8 @@ class FramePool:
 
     def grow(self, frame: Frame) -> bool:
         """Give a frame of this pool the memory it asks for; False if it cannot have that."""
+        if frame.words[Field.RESULT_OFFSET] > BRIEF_MEMORY_BYTES:
+            before_long_work()
         self._has_grown = True
         return frame.grow()
 

@@ -127,6 +127,8 @@ CALLEE_BYTES: Final = 128
 BLOCK_HASH_BYTES: Final = 64
 DIGEST_BYTES: Final = 128
 DIGEST_BITS: Final = 10
+MODULUS_BYTES: Final = 128
+MODULUS_BITS: Final = 4
 
 
 class StateBlock(IntEnum):
@@ -159,7 +161,9 @@ class StateBlock(IntEnum):
     """What BLOCKHASH gave in this execution: a `BlockHash` by the low bits of the block's number."""
     DIGESTS = BLOCK_HASHES + BLOCK_HASH_WINDOW * BLOCK_HASH_BYTES
     """A `Digest` of two words by a hash of these, from any execution: a mapping's key is hashed again and again."""
-    END = DIGESTS + (DIGEST_BYTES << DIGEST_BITS)
+    MODULI = DIGESTS + (DIGEST_BYTES << DIGEST_BITS)
+    """A `Modulus` that MULMOD met by a hash of it, from any execution: field arithmetic uses one again and again."""
+    END = MODULI + (MODULUS_BYTES << MODULUS_BITS)
 
 
 class Slot(IntEnum):
@@ -245,6 +249,21 @@ class Digest(IntEnum):
     """1; 0 if nothing is here."""
 
 
+class Modulus(IntEnum):
+    """Byte offsets in what native code knows of a modulus of four limbs."""
+
+    MODULUS = 0
+    """0 if nothing is here."""
+    RECIPROCAL = 32
+    """(2**512 - 1) // modulus in five limbs, the lowest first, from `MODULUS_USES` uses on."""
+    USES = 72
+    """How often it was met, at most `MODULUS_USES`."""
+
+
+MODULUS_USES: Final = 3
+"""Uses before the reciprocal is computed: it takes as long as a product modulo m without it."""
+
+
 class LogRecord(IntEnum):
     """Byte offsets in a log; data follows the topics, and zeros to a multiple of 32."""
 
@@ -278,6 +297,7 @@ class Exit(IntEnum):
 
 assert 8 * len(Field) <= ENV_OFFSET
 assert Digest.IS_KNOWN + 8 <= DIGEST_BYTES
+assert Modulus.USES + 8 <= MODULUS_BYTES
 assert StateBlock.DIGESTS % ALIGNMENT == 0
 assert Callee.REGISTERS + 8 * len(CALLEE_FIELDS) <= CALLEE_BYTES
 assert ENV_END <= STACK_OFFSET

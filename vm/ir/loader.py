@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
+from chain.brief import before_long_work
 from vm.ir import image
 from vm.ir.image import Library
 
@@ -107,6 +108,8 @@ def load_library(name: str, text: Callable[[], str], exported: tuple[str, ...]) 
     ``text`` makes the IR, which lists what is ``exported`` in ``@exports``, in the same order. Raises
     `NativeCodeUnavailable`.
     """
+    if name not in _libraries:
+        before_long_work()
     with _loading:
         library = _libraries.get(name)
         if library is None:

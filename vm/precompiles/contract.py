@@ -8,6 +8,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+from chain.brief import before_long_work
 from vm.errors import PrecompileUnavailable
 
 
@@ -25,6 +26,7 @@ class Precompile:
 @cache
 def native(module: str, name: str, address: int) -> Any:
     """The native library of a contract, loaded when first needed. Raises `PrecompileUnavailable`."""
+    before_long_work()
     try:
         return import_module(module)
     except ImportError:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from chain.blocks import Block, Header, encode_block, encode_header
+from chain.brief import before_long_work
 from chain.receipts import Receipt, encode_receipt
 from chain.transactions import Transaction, encode_transaction
 from chain.types import Address, Hash32
@@ -22,6 +23,10 @@ from node.rpc.format import (
 )
 from node.rpc.params import BlockRef
 from node.rpc.registry import method
+
+BRIEF_RECEIPTS_MAX = 32
+BRIEF_LOGS_MAX = 128
+"""Receipts and logs of a block from which one receipt is made in less than a millisecond."""
 
 
 class _Whole(NamedTuple):
@@ -211,6 +216,12 @@ def receipts_of(context: Context, at: BlockAt | None) -> list[Json] | None:
     return result
 
 
+def leave_if_long(receipts: Sequence[Receipt]) -> None:
+    """Before a receipt is made from a block with these: not on a thread that must not be held, if they are many."""
+    if len(receipts) > BRIEF_RECEIPTS_MAX or sum(len(receipt.logs) for receipt in receipts) > BRIEF_LOGS_MAX:
+        before_long_work()
+
+
 def receipt_of(context: Context, transaction_hash: Hash32) -> Json | None:
     """A transaction's receipt, None while it is not mined."""
     location = context.backend.transaction_location(transaction_hash)
@@ -219,11 +230,12 @@ def receipt_of(context: Context, transaction_hash: Hash32) -> Json | None:
     whole = _whole(context, location.block_number)
     if whole is None:
         return None
+    leave_if_long(whole.receipts)
     index = location.transaction_index
     return whole.receipt(index, sum(len(receipt.logs) for receipt in whole.receipts[:index]))
 
 
-@method("eth_getTransactionReceipt")
+@method("eth_getTransactionReceipt", brief=True)
 def get_transaction_receipt(context: Context, transaction_hash: Hash32) -> Json | None:
     """A transaction's receipt, null while it is not mined."""
     return receipt_of(context, transaction_hash)

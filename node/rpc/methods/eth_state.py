@@ -29,14 +29,14 @@ ACCESS_LIST_KEYS_MAX = 4_096
 """Most accounts and slots of an access list: more do not fit into a transaction of 128 KiB."""
 
 
-@method("eth_getBalance")
+@method("eth_getBalance", brief=True)
 def get_balance(context: Context, address: Address, block: BlockRef = LATEST) -> str:
     """Balance in wei."""
     account = context.backend.view(context.need_block(block)).account(address)
     return quantity(account.balance if account else 0)
 
 
-@method("eth_getTransactionCount")
+@method("eth_getTransactionCount", brief=True)
 def get_transaction_count(context: Context, address: Address, block: BlockRef = LATEST) -> str:
     """Nonce; with ``pending`` including transactions in the pool."""
     if block.tag == "pending":
@@ -45,7 +45,7 @@ def get_transaction_count(context: Context, address: Address, block: BlockRef = 
     return quantity(account.nonce if account else 0)
 
 
-@method("eth_getCode")
+@method("eth_getCode", brief=True)
 def get_code(context: Context, address: Address, block: BlockRef = LATEST) -> str:
     """Runtime code."""
     view = context.backend.view(context.need_block(block))
@@ -55,7 +55,7 @@ def get_code(context: Context, address: Address, block: BlockRef = LATEST) -> st
     return data(view.code(account.code_hash))
 
 
-@method("eth_getStorageAt")
+@method("eth_getStorageAt", brief=True)
 def get_storage_at(context: Context, address: Address, slot: Slot, block: BlockRef = LATEST) -> str:
     """A storage slot as 32 bytes."""
     return word(context.backend.view(context.need_block(block)).storage(address, slot))
@@ -123,7 +123,7 @@ def create_access_list(
     return answer if used.halt is None else answer | {"error": used.halt.replace("_", " ")}
 
 
-@method("eth_call")
+@method("eth_call", brief=True)
 def call(
     context: Context,
     transaction: CallFields,
@@ -138,7 +138,9 @@ def call(
 
 def call_checked(context: Context, fields: CallFields, at: BlockAt, overrides: Overrides | None = None) -> CallResult:
     """A successful call. Raises `ExecutionReverted` or `ExecutionFailed`."""
-    result = context.backend.call(with_limited_gas(context, fields), at, overrides)
+    if fields.gas is not None or at != context.backend.head().number:  # else the simulation's own limit is the same
+        fields = with_limited_gas(context, fields)
+    result = context.backend.call(fields, at, overrides)
     if not result.success:
         raise result.failure()
     return result
@@ -147,6 +149,8 @@ def call_checked(context: Context, fields: CallFields, at: BlockAt, overrides: O
 def with_limited_gas(context: Context, fields: CallFields) -> CallFields:
     """A call with the gas it asks for, or the most that a call may have, so that it can do what a transaction can."""
     most = max(context.limits.call_gas_max, context.backend.head().gas_limit)
+    if fields.gas is not None and fields.gas <= most:
+        return fields
     return replace(fields, gas=most if fields.gas is None else min(fields.gas, most))
 
 

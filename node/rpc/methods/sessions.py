@@ -46,6 +46,7 @@ def _method(name: str, command: Command) -> Method:
         parameters,
         is_coroutine,
         inline=False,
+        brief=False,
         overlaps=False,
         takes_transaction=False,
         session_rights=rights,

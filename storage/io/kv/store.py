@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from weakref import WeakSet
 
+from chain.brief import NotInMemory, before_long_work
 from storage.errors import (
     DataDirectoryLocked,
     DataDirectoryUnusable,
@@ -69,6 +70,7 @@ class DiskSnapshot:
 
     def get(self, key: bytes) -> bytes | None:
         """See `KeyValueSnapshot`."""
+        before_long_work(NotInMemory)
         try:
             with self._store.gate:
                 return self._current().get(key)
@@ -77,6 +79,7 @@ class DiskSnapshot:
 
     def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[Pair]:
         """See `KeyValueSnapshot`."""
+        before_long_work(NotInMemory)
         if reverse:
             yield from reversed(list(self.iterate(start, stop)))
             return
@@ -131,6 +134,7 @@ class DiskStore:
 
     def get(self, key: bytes) -> bytes | None:
         """See `KeyValueStore`."""
+        before_long_work(NotInMemory)
         try:
             with self.gate:
                 return self.database.get(key)

@@ -65,8 +65,8 @@ class MemoryTransport(asyncio.Transport):
         assert not self.is_closed, "an answer behind the last"
         self.written += data
 
-    def can_write_eof(self) -> bool:
-        return True
+    def is_closing(self) -> bool:
+        return self.is_closed
 
     def write_eof(self) -> None:
         self.is_closed = True
@@ -125,7 +125,7 @@ class Stack:
                 before = len(transport.written)
                 for _ in range(3):
                     await asyncio.sleep(0)
-                while math.isinf(link.idle_since):
+                while math.isinf(link.standing):
                     await asyncio.sleep(0.0002)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from typing import Any
 
@@ -13,9 +14,12 @@ import websockets
 from node.auth.errors import UnsafeBind
 from node.doors.doors import Doors
 from node.doors.rule import GuardRules
+from node.gateway.exchange import Phase
 from node.gateway.limits import HttpLimits
 from node.gateway.listener import open_socket, serve_http
 from node.rpc.limits import RpcLimits
+from tests.unit.gateway.test_connections import phases
+from tests.unit.gateway.wire import LATER, pass_time
 from tests.unit.rpc.memory_backend import MemoryBackend, rpc_service
 
 CALL = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_chainId"}).encode()
@@ -192,15 +196,17 @@ def test_a_request_that_outlasts_the_stop_is_told_so(left_out: int, caplog: pyte
         later = {"jsonrpc": "2.0", "id": 1, "method": "zvmd_read", "params": ["0x7fffffff", "eth_chainId", []]}
         future = json.dumps(later)
         writer.write(HEADER + b"%d\r\n\r\n" % len(future) + future.encode()[: len(future) - left_out])
-        while not len(gateway.connections):
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(30):
+            while not set(phases(gateway)) & {Phase.RECEIVING, Phase.ANSWERING}:
+                await asyncio.sleep(0.01)
         await gateway.close()
         service.close()
         received = await asyncio.wait_for(reader.read(), 30)
         writer.close()
         return received
 
+    gc.collect()
+    caplog.clear()  # of what other tests left behind
     head, _, body = asyncio.run(run()).partition(b"\r\n\r\n")
     assert b" 503 " in head
     assert json.loads(body)["error"]["data"]["code"] == "node.stopping"
@@ -210,8 +216,7 @@ def test_a_request_that_outlasts_the_stop_is_told_so(left_out: int, caplog: pyte
 def test_a_connection_between_two_requests_and_a_websocket_stay() -> None:
     async def run() -> None:
         service = rpc_service(MemoryBackend())
-        limits = HttpLimits(request_s=0.5, look_every_s=0.05)
-        gateway = await serve_http(service, open_socket("127.0.0.1", 0), limits=limits)
+        gateway = await serve_http(service, open_socket("127.0.0.1", 0), limits=LATER)
         host, port = gateway.address
         try:
             async with websockets.connect(f"ws://{host}:{port}/ws") as socket:
@@ -219,7 +224,7 @@ def test_a_connection_between_two_requests_and_a_websocket_stay() -> None:
                 for _ in range(2):
                     writer.write(WHOLE)
                     assert b"0x7a69" in await asyncio.wait_for(reader.read(1000), 30)
-                    await asyncio.sleep(0.8)
+                    pass_time(gateway, 19.0)  # a request has 15 seconds to arrive
                     await socket.send(CALL.decode())
                     assert "0x7a69" in str(await socket.recv())
             writer.close()

@@ -94,7 +94,7 @@ def test_what_was_asked_ends_when_the_client_hangs_up(ask: Callable[[Gateway], A
     async def test(service: RpcService, gateway: Gateway) -> None:
         hang_up = await ask(gateway)
         await until(backend.begun.is_set)
-        assert service.readers.status()["busy"] == 1
+        await until(lambda: service.readers.status()["busy"] == 1)
         hang_up()
         await until(lambda: service.readers.status()["busy"] == 0)
         assert service.readers.status()["stopped"] == 1

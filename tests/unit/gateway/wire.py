@@ -88,6 +88,17 @@ async def serving(
         service.close()
 
 
+LATER = HttpLimits(look_every_s=86_400.0)
+"""Deadlines are looked at when the test says so (`pass_time`), not when the machine gets around to it."""
+
+
+def pass_time(gateway: Gateway, seconds: float) -> None:
+    """Compare the connections with their deadlines as if so much time had passed."""
+    now = asyncio.get_running_loop().time() + seconds
+    for member in tuple(gateway.connections._members):
+        member.look(now)
+
+
 class Client:
     """A connection of a test."""
 

@@ -89,9 +89,8 @@ def test_it_ends_when_there_is_nothing_to_do_and_begins_again(tmp_path: Path) ->
     writer = RemoteWriter(tmp_path / "index.sqlite", MIGRATIONS, 0.1)
     index = opened(tmp_path / "index.sqlite", writer)
     for number in range(3):
-        first = pid_of(writer) if writer.status()["pid"] else None
-        if first is not None:
-            assert gone(first)
+        process = writer.status()["pid"]
+        assert process is None or gone(process)
         index.write(CHAIN[: number + 1], number)
     assert writer.losses == 0, "an end for lack of work is no loss"
     assert index.moved == "", "SQLite's files stay while somebody reads"
@@ -113,8 +112,10 @@ def test_killed_again_and_again(tmp_path: Path, writer: RemoteWriter, monkeypatc
 
 
 def test_one_that_hangs_is_killed_and_the_next_one_waits_its_time(
-    tmp_path: Path, writer: RemoteWriter, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    now = [0.0]
+    writer = RemoteWriter(tmp_path / "index.sqlite", MIGRATIONS, 30.0, lambda: now[0])
     index = opened(tmp_path / "index.sqlite", writer)
     index.write(CHAIN[:3], 3)
     hung = pid_of(writer)
@@ -127,9 +128,10 @@ def test_one_that_hangs_is_killed_and_the_next_one_waits_its_time(
     with pytest.raises(IndexUnavailable, match="starts again in"):
         index.write(CHAIN[:9], 9)
     monkeypatch.setattr(remote, "ASK_SECONDS", 60.0)
-    time.sleep(0.6)
+    now[0] += 0.6
     index.write(CHAIN[:9], 9)
     index.close()
+    writer.close()
 
 
 def test_who_waits_for_a_hung_one_is_told_when_the_program_ends(tmp_path: Path, writer: RemoteWriter) -> None:

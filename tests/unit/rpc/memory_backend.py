@@ -33,6 +33,7 @@ from node.api.types import (
     TransactionLocation,
     Wait,
 )
+from node.rpc.brief import BriefReads
 from node.rpc.context import Context
 from node.rpc.held import Held
 from node.rpc.limits import RpcLimits
@@ -257,4 +258,6 @@ def rpc_service(backend: MemoryBackend, limits: RpcLimits | None = None) -> RpcS
     """A service over it, on the running loop."""
     limits = limits or RpcLimits()
     readers = Readers(limits)
-    return RpcService(Context(backend, limits, read=readers.run), readers, Held(limits.held_max_bytes))
+    return RpcService(
+        Context(backend, limits, read=readers.run), readers, BriefReads(limits, readers), Held(limits.held_max_bytes)
+    )

@@ -257,9 +257,9 @@ def test_a_slow_read_does_not_hold_up_the_others() -> None:
 
     async def work(service: RpcService) -> list[int]:
         release = threading.Event()
-        slow = asyncio.ensure_future(service.readers.run(lambda: release.wait(5)))
+        slow = asyncio.ensure_future(service.readers.run(lambda: release.wait(60)))
         quick = [asyncio.ensure_future(service.readers.run(partial(abs, number))) for number in range(3)]
-        numbers = await asyncio.wait_for(asyncio.gather(*quick), 2)
+        numbers = await asyncio.gather(*quick)
         assert not slow.done()
         release.set()
         await slow

@@ -34,7 +34,8 @@ class Printed:
 
 
 @pytest.fixture
-def local(tmp_path: Path) -> Iterator[LocalNode]:
+def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalNode]:
+    monkeypatch.setattr(module, "STOP_SECONDS", 60.0)  # a busy machine takes its time
     node = LocalNode(tmp_path / "data", retention_blocks=3)
     yield node
     node.close()

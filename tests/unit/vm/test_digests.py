@@ -39,6 +39,13 @@ def test_the_hash_is_right_each_time(engine: str, inputs: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("length", [0, 1, 31, 32, 33, 63, 64, 65, 134, 135, 136, 137, 271, 272, 273, 1000])
+def test_of_every_length_about_a_word_and_a_block(engine: str, length: int) -> None:
+    for data in (bytes(length), b"\xff" * length, bytes(n * n % 251 for n in range(length))):
+        assert hashed(MACHINES[engine], data) == keccak256(data)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_an_empty_place_is_not_the_hash_of_zeros(engine: str) -> None:
     machine = build_machine(engine=engine)
     assert hashed(machine, bytes(64)) == keccak256(bytes(64))

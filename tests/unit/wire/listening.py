@@ -22,9 +22,11 @@ from node.auth.tokens import TokenChecker, load_or_create_token
 from node.doors.doors import Doors
 from node.doors.limits import DoorLimits
 from node.doors.token_book import TokenBook
+from node.rpc.service import RpcService
 from node.wire.library import load_library
 from node.wire.limits import WireLimits
 from node.wire.server import WireListener, open_socket, serve_wire
+from tests.jumping_loop import JumpingLoop
 from tests.unit.rpc.memory_backend import MemoryBackend, rpc_service
 from zvmd.client import Client
 from zvmd.frames import ALPN
@@ -36,14 +38,18 @@ NOW = datetime.datetime.now(datetime.UTC)
 class Server:
     """A listener over a memory backend."""
 
-    def __init__(self, listener: WireListener, port: int, data_dir: Path, backend: MemoryBackend) -> None:
+    def __init__(
+        self, listener: WireListener, port: int, data_dir: Path, backend: MemoryBackend, service: RpcService
+    ) -> None:
         self.listener = listener
+        self.service = service
         self.port = port
         self.data_dir = data_dir
         self.backend = backend
 
-    async def client(self, token: str | None = None) -> Client:
-        return await zvmd.connect(f"quic://127.0.0.1:{self.port}", token=token, data_dir=self.data_dir, timeout=1.5)
+    async def client(self, token: str | None = None, timeout: float = 60.0) -> Client:
+        url = f"quic://127.0.0.1:{self.port}"
+        return await zvmd.connect(url, token=token, data_dir=self.data_dir, timeout=timeout)
 
 
 @asynccontextmanager
@@ -63,7 +69,7 @@ async def serving(
     bound = open_socket("127.0.0.1", 0)
     listener = await serve_wire(service, bound, tls, doors, load_library(library), limits)
     try:
-        yield Server(listener, bound.getsockname()[1], data_dir, backend)
+        yield Server(listener, bound.getsockname()[1], data_dir, backend, service)
     finally:
         listener.close()
         service.close()
@@ -79,9 +85,10 @@ def run(
 ) -> None:
     async def served() -> None:
         async with serving(data_dir, limits or WireLimits(), library, door_limits, directory_of_tokens) as server:
-            await asyncio.wait_for(work(server), 30)
+            await work(server)
 
-    asyncio.run(served())
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        runner.run(served())
 
 
 class Puppet(QuicConnectionProtocol):
@@ -132,7 +139,7 @@ async def puppet(server: Server, alpn: str = ALPN, shaken: bool = True) -> Puppe
     _, client = await loop.create_datagram_endpoint(lambda: Puppet(connection), remote_addr=address)
     client.connect(address)
     if shaken:
-        await asyncio.wait_for(client.shaken.wait(), 5)
+        await client.shaken.wait()
     return client
 
 

@@ -20,6 +20,7 @@ from node.wire.admission import Places
 from node.wire.initial import RETRY_TOKEN_SECONDS, Initial, RetryTokens, read_initial
 from node.wire.library import load_library
 from node.wire.limits import WireLimits
+from tests.jumping_loop import until
 from tests.unit.wire.listening import NOW, Server, frame, hello, initial, puppet, run
 
 HERE = ("127.0.0.1", 5000)
@@ -196,12 +197,11 @@ def test_half_open_handshakes_keep_nobody_out(library: str, tmp_path: Path) -> N
     async def work(server: Server) -> None:
         for _ in range(8):
             (await puppet(server, shaken=False)).vanish()
-        await asyncio.sleep(0.05)
-        assert server.listener.connections == 4
+        await until(lambda: server.listener.connections == 4)
         clients = [await server.client() for _ in range(4)]
         assert [await client.rpc("eth_chainId") for client in clients] == ["0x7a69"] * 4
         with pytest.raises(zvmd.ConnectionFailed):
-            await server.client()
+            await server.client(timeout=1.0)
 
     run(tmp_path, library, work, WireLimits(connections_max=4, hello_within_s=20))
 

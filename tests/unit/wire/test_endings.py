@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -11,14 +10,17 @@ from typing import Any
 
 import pytest
 
-import node.wire.peer
 from node.doors.limits import DoorLimits
-from node.wire.connection import ServerConnection
+from node.wire.connection import ConnectionState, ServerConnection
 from node.wire.limits import WireLimits
+from tests.jumping_loop import until
 from tests.unit.wire.listening import Puppet, Server, frame, hello, initial, puppet, run
 
-LIMITS = WireLimits(hello_within_s=0.3, idle_timeout_s=0.5, unconfirmed_max_bytes=65_536)
 DOOR_LIMITS = DoorLimits(failure_delay_s=0.1)
+LIMITS = WireLimits(unconfirmed_max_bytes=65_536)
+STEP_S = 0.5
+"""Passes between two looks at what has to end by itself."""
+CLOSED = ConnectionState.CLOSED
 CHAIN_ID = frame(1, 7, "eth_chainId", [])
 
 
@@ -108,7 +110,8 @@ async def has_wrong_tokens_and_vanishes(server: Server) -> None:
         await has_a_wrong_token(server)
     client = await puppet(server)
     client.say(0, frame(0, 1, b"wrong", ""))
-    await asyncio.sleep(0.02)
+    peers = server.listener._places
+    await until(lambda: not server.listener.connections or any(peer._state.state is CLOSED for peer in peers))
     client.vanish()
 
 
@@ -175,7 +178,7 @@ async def meets_a_panic_in_its_timer(server: Server) -> None:
 async def cannot_be_refused_in_order(server: Server) -> None:
     """The original of this test: what raised while a half-open connection was refused kept its place for ever."""
     (await puppet(server, shaken=False)).vanish()
-    await asyncio.sleep(0.05)
+    await until(lambda: server.listener.connections)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connections(server), "datagrams_to_send", raising(fault(server)))
         await gone(server)
@@ -191,12 +194,12 @@ async def sends_random_initials(server: Server) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
         for _ in range(40):
             stranger.sendto(initial(os.urandom(16)), ("127.0.0.1", server.port))
-    await asyncio.sleep(0.1)
+    await closes_after_welcome(server)  # behind them in the socket
 
 
 async def speaks_another_protocol(server: Server) -> None:
-    await puppet(server, alpn="h3", shaken=False)
-    await asyncio.sleep(0.05)
+    client = await puppet(server, alpn="h3", shaken=False)
+    await until(client.ended.done, STEP_S)
 
 
 async def gives_its_place_to_another(server: Server) -> None:
@@ -246,20 +249,18 @@ WAYS: tuple[Callable[[Server], Awaitable[None]], ...] = (
 
 
 async def refused(client: Puppet, code: str) -> None:
-    assert (await asyncio.wait_for(client.ended, 5)).reason_phrase == code
+    await until(client.ended.done, STEP_S)
+    assert client.ended.result().reason_phrase == code
 
 
 async def gone(server: Server) -> None:
-    while server.listener.connections or server.listener.names:
-        await asyncio.sleep(0.005)
+    await until(lambda: not server.listener.connections and not server.listener.names, STEP_S)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def test_a_connection_that_ends_leaves_nothing(
-    way: Callable[[Server], Awaitable[None]], library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    way: Callable[[Server], Awaitable[None]], library: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(node.wire.peer, "CLOSING_S", 0.1)
-
     async def work(server: Server) -> None:
         await way(server)
         await gone(server)

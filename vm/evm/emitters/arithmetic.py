@@ -98,7 +98,7 @@ def addmod(c: Emitter, a: Value, b: Value, n: Value) -> str:
 @word("MULMOD", lambda a, b, n: a * b % n if n else 0)
 def mulmod(c: Emitter, a: Value, b: Value, n: Value) -> str:
     """a * b % n without wrapping; 0 for n = 0."""
-    return c.let(f"call i256 @multiply_modulo(i256 {a}, i256 {b}, i256 {n})")
+    return c.let(f"call i256 @multiply_modulo(ptr %frame, i256 {a}, i256 {b}, i256 {n})")
 
 
 @opcode("EXP")

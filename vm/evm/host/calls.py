@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from chain.brief import before_long_work
 from chain.console_log import CONSOLE
 from chain.forks import Fork
 from chain.gas_schedule import SCHEDULES, GasSchedule
@@ -14,7 +15,7 @@ from vm.evm.frame import Frame
 from vm.evm.host.accounts import charge_cold_account
 from vm.evm.host.protocol import Handler, OpcodeHost
 from vm.evm.layout import Field
-from vm.limits import CALL_DEPTH
+from vm.limits import BRIEF_PRECOMPILE_GAS, CALL_DEPTH
 from vm.message import CallKind, Halt, Message, Outcome
 from vm.precompiles import precompile
 
@@ -88,9 +89,12 @@ def run_precompile(fork: Fork, address: Address, message: Message) -> Outcome:
     """Run the precompiled contract of this address, which a message calls."""
     contract = precompile(fork, address)
     assert contract is not None
-    left = message.gas - contract.gas(message.data)
+    price = contract.gas(message.data)
+    left = message.gas - price
     if left < 0:
         return Outcome(Halt.OUT_OF_GAS, 0, fault=OUT_OF_GAS)
+    if price > BRIEF_PRECOMPILE_GAS:
+        before_long_work()
     try:
         return Outcome(Halt.STOP, left, contract.run(message.data))
     except PrecompileError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from chain.brief import before_long_work
 from chain.hashing import keccak256
 from chain.lru import Lru
 from chain.types import Hash32
@@ -42,6 +43,15 @@ class EagerTier:
         """The entry table of the code about to run; None for code too long to compile."""
         if not 0 < code.length <= CODE_BYTES_MAX:
             return None
+        table = self._tables.get(code.padded)
+        if table is None:
+            before_long_work()
+            table = self._made(code)
+        if table.is_compiled:
+            self._metrics.count_entered()
+        return table
+
+    def _made(self, code: Code) -> EntryTable:
         with self._lock:
             table = self._tables.get(code.padded)
             if table is None:
@@ -51,8 +61,6 @@ class EagerTier:
                 finally:  # one that cannot be compiled is not tried again
                     for evicted in self._tables.put(code.padded, table):
                         self._given_up(evicted)
-        if table.is_compiled:
-            self._metrics.count_entered()
         return table
 
     def foresee(self, code_hash: Hash32, code: bytes) -> None:

@@ -52,10 +52,14 @@ class ModuleBuilder:
     def __init__(self, program: SegmentedCode, jumpdests: Iterable[int], *, with_begin: bool) -> None:
         self._program = program
         self.wanted = frozenset(pc for pc in jumpdests if pc in program.targets)
-        self._waiting = [*sorted(self.wanted, reverse=True)]
-        if with_begin:
-            self._waiting.append(0)
-        self._known = set(self._waiting)
+        self.may_follow = True
+        self._followed: set[int] = set()
+        """JUMPDESTs whose code other functions repeat."""
+        self._next = [0] if with_begin else []
+        """Places that control comes to from functions that repeat code: they do it too."""
+        self._waiting = sorted(self.wanted, reverse=True)
+        self._last: list[int] = []
+        """Places that others' code is repeated for, if ever they are reached, only up to the next JUMPDEST."""
         self._done: dict[int, str] = {}
         self._referenced: set[int] = set()
         self._exits: set[int] = set()
@@ -73,7 +77,17 @@ class ModuleBuilder:
         if pc not in self.wanted:
             return None
         self._referenced.add(pc)
+        self._come_to(pc)
         return f"@at{pc}"
+
+    def followed(self, pc: int) -> None:
+        """Its own function is wanted only if something else leads there."""
+        self._followed.add(pc)
+
+    def returns_to(self, pc: int) -> None:
+        """Control will come there."""
+        if pc in self.wanted:
+            self._come_to(pc)
 
     def continuation_at(self, pc: int) -> str:
         """Symbol of the function at a place that nobody else enters."""
@@ -82,13 +96,13 @@ class ModuleBuilder:
             self._runs[pc] = run - (self._current in self._once)
             if self._current in self._once:
                 self._once.add(pc)
-            self._want(pc)
+            self._come_to(pc)
         self._referenced.add(pc)
         return f"@at{pc}"
 
     def resumes_at(self, pc: int) -> None:
         """Compile what follows an opcode of Python's."""
-        self._want(pc)
+        self._come_to(pc)
 
     def exit(self, code: int) -> str:
         """Symbol of what leaves with a code, to Python if need be."""
@@ -98,17 +112,29 @@ class ModuleBuilder:
         self._exits.add(code)
         return f"@exit{code}"
 
-    def _want(self, pc: int) -> None:
-        if pc not in self._known:
-            self._known.add(pc)
-            self._waiting.append(pc)
+    def _choose(self) -> int | None:
+        """The place of the next function, and whether it is to repeat the code of others."""
+        for places, may_follow in ((self._next, True), (self._waiting, True), (self._last, False)):
+            while places:
+                pc = places.pop()
+                if pc in self._done:
+                    continue
+                if places is self._waiting and pc in self._followed:
+                    self._last.append(pc)
+                    continue
+                self.may_follow = may_follow
+                return pc
+        return None
+
+    def _come_to(self, pc: int) -> None:
+        (self._next if self.may_follow else self._last).append(pc)
 
     # The module
 
     def build(self) -> Compilation:
         """The whole text."""
-        while self._waiting and self._operations < OPCODES_MAX:
-            pc = self._current = self._waiting.pop()
+        while self._operations < OPCODES_MAX and (pc := self._choose()) is not None:
+            self._current = pc
             emitter = BlockEmitter(self._program, pc, self)
             self._done[pc] = emitter.function(f"at{pc}")
             self._operations += emitter.operations

@@ -18,6 +18,8 @@ SEGMENT_OPCODES_MAX: Final = 64
 
 _INVALID: Final = BY_NAME["INVALID"]
 _JUMPDEST: Final = BY_NAME["JUMPDEST"].byte
+_JUMPI: Final = BY_NAME["JUMPI"].byte
+_FAILURE_OPCODES_MAX: Final = 32
 _PADDING: Final = bytes(33)
 _EXACT: Final = {BY_NAME[name].byte for name in ("GAS", "JUMPI", "SSTORE")}
 """Nothing may be paid for beyond these: GAS and SSTORE look at the gas, after JUMPI it may be too much."""
@@ -63,6 +65,7 @@ class SegmentedCode:
         """pc -> index of the begin and of every place after an opcode Python always carries out."""
         self.pushed: set[int] = set()
         """Every constant pushed that is an offset in the code."""
+        self._runs: dict[int, int] = {}
         self._survey()
 
     def _survey(self) -> None:
@@ -91,6 +94,30 @@ class SegmentedCode:
         row = self._rows.get(self._padded[pc] if pc < len(self._padded) else 0, _INVALID)
         size = row.immediate
         return Operation(pc, row, int.from_bytes(self._padded[pc + 1 : pc + 1 + size], "big") if size else 0)
+
+    def run_of(self, pc: int) -> int:
+        """How many opcodes there are from ``pc`` up to the next jump or end, and with it."""
+        if pc not in self._runs:
+            rows = (operation.row for operation in self.operations(pc))
+            self._runs[pc] = next((n for n, row in enumerate(rows, 1) if row.is_terminating or row.byte == _JUMPI), 0)
+        return self._runs[pc]
+
+    def fails_at(self, pc: int) -> bool:
+        """Whether all that is left from ``pc`` on is to fail: what a compiler puts behind a check that holds."""
+        before = 0
+        for _ in range(_FAILURE_OPCODES_MAX):
+            operation = self.at(pc)
+            if operation.row.name in ("REVERT", "INVALID"):
+                return True
+            if operation.row.name == "JUMP":
+                pc = before
+                if pc not in self.targets:
+                    return False
+            elif operation.row.is_terminating or operation.row.byte in self._last:
+                return False
+            else:
+                before, pc = operation.value if operation.row.immediate else -1, operation.next_pc
+        return False
 
     def segment(self, pc: int, entered: Container[int]) -> Segment:
         """The segment that begins at ``pc``. A JUMPDEST among ``entered`` begins another."""

@@ -190,13 +190,14 @@ class NativeState:
 
     def clear(self, frames: list[Frame]) -> None:
         """Bring all slots in again; what is in the state block has been settled."""
-        self.header[_SLOTS] = 0
         self.forget_balance()
-        self._loads.clear()
-        self._complete.clear()
         self.callees.clear()
-        for frame in frames:
-            frame.words[Field.COMPLETE] = 0
+        if self.header[_SLOTS] or self._loads:  # else no account can be complete
+            self.header[_SLOTS] = 0
+            self._loads.clear()
+            self._complete.clear()
+            for frame in frames:
+                frame.words[Field.COMPLETE] = 0
 
     def discard(self) -> None:
         """Forget everything; no frame is left."""

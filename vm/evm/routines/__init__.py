@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from chain.forks import Fork
 from chain.gas_schedule import SCHEDULES
-from vm.evm.routines import calls, digests, division, keccak, logs, memory, modular, storage
+from vm.evm.routines import calls, digests, division, keccak, logs, memory, modular, moduli, storage
 
-_SHARED = "\n".join((division.ir(), modular.ir(), keccak.ir(), digests.ir(), logs.ir()))
+_SHARED = "\n".join((division.ir(), modular.ir(), moduli.ir(), keccak.ir(), digests.ir(), logs.ir()))
 
 
 def routines(fork: Fork) -> str:

@@ -33,7 +33,6 @@ DEOPTIMISED: Final = 1
 """Index of the counter of failed guards and opcodes left to the interpreter."""
 
 _BINARY: Final = "declare i256 @{name}(i256, i256)\n"
-_TERNARY: Final = "declare i256 @{name}(i256, i256, i256)\n"
 _BLOCK: Final = f"declare {SIGNATURE} @{{name}}({PARAMETER_TYPES})\n"
 _SYMBOLS: Final[dict[str, str]] = {
     "retry": _BLOCK,
@@ -41,8 +40,8 @@ _SYMBOLS: Final[dict[str, str]] = {
     "divide": _BINARY,
     "modulo": _BINARY,
     "power": _BINARY,
-    "add_modulo": _TERNARY,
-    "multiply_modulo": _TERNARY,
+    "add_modulo": "declare i256 @{name}(i256, i256, i256)\n",
+    "multiply_modulo": "declare i256 @{name}(ptr, i256, i256, i256)\n",
     "expand": "declare i64 @{name}(ptr, i64, i64)\n",
     "digest": "declare i256 @{name}(ptr, ptr, i64)\n",
     "copy_padded": "declare void @{name}(ptr, ptr, i64, i64, i64)\n",

@@ -31,7 +31,7 @@ join:
   ret i256 %result
 }
 
-define internal i256 @multiply_modulo(i256 %a, i256 %b, i256 %m) noinline nounwind {
+define internal i256 @multiply_modulo(ptr %frame, i256 %a, i256 %b, i256 %m) noinline nounwind {
 entry:
   %product = call {i256, i256} @multiply_wide(i256 %a, i256 %b)
   %low = extractvalue {i256, i256} %product, 0
@@ -47,6 +47,13 @@ check:
   %is.wide = icmp ne i256 %m.top, 0
   br i1 %is.wide, label %wide, label %narrow
 wide:
+  %known = call ptr @reciprocal_of(ptr %frame, i256 %m)
+  %unknown = icmp eq ptr %known, null
+  br i1 %unknown, label %divide, label %by.reciprocal
+by.reciprocal:
+  %by.reciprocal.r = call i256 @reduce_by_reciprocal(i256 %high, i256 %low, i256 %m, ptr %known)
+  ret i256 %by.reciprocal.r
+divide:
   %wide.r = call i256 @reduce_wide(i256 %high, i256 %low, i256 %m)
   ret i256 %wide.r
 narrow:
