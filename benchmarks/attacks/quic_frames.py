@@ -81,7 +81,7 @@ async def migrations(target: Target) -> str:
         good = asyncio.create_task(good_connections(target))
         ports = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(400)]
         sent, begun = 0, time.perf_counter()
-        while time.perf_counter() - begun < SECONDS:
+        while time.perf_counter() - begun < SECONDS and not protocol._quic._close_event:
             ports[sent % len(ports)].sendto(packet(protocol._quic, [b"\x01"]), address)
             sent += 1
             if sent % 4 == 0:
