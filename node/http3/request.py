@@ -72,10 +72,10 @@ class Http3Request:
         if self.received_bytes > SMALL_BYTES:
             self.hold(self.received_bytes)
 
-    def body(self) -> bytes:
-        """Its body, which is not kept."""
+    def body(self) -> list[bytes]:
+        """The parts of its body, which are not kept."""
         parts, self._parts = self._parts, []
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return parts
 
     def hold(self, size_bytes: int) -> None:
         """Hold so many bytes in place of the previous amount. Raises `NodeBusy`, and then holds nothing."""
