@@ -54,6 +54,13 @@ class Held(MemoryBackend):
         return CallResult(True, False, "return", b"\x2a", 21_000)
 
 
+class HeldGenerous(Held):
+    """Calls return 3 MB, which are 6 MB of JSON, when they are let go."""
+
+    def call(self, *_: Any, **__: Any) -> CallResult:
+        return super().call()._replace(output=bytes(3_000_000))
+
+
 class Generous(MemoryBackend):
     """Calls return 3 MB, which are 6 MB of JSON."""
 

@@ -30,7 +30,7 @@ from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
 from node.rpc.work import ConnectedClient, Work, current_work
 from tests.jumping_loop import JumpingLoop, skip
-from tests.unit.gateway.test_connections import SLOW, Generous, Held, until, used
+from tests.unit.gateway.test_connections import SLOW, Generous, Held, HeldGenerous, until, used
 from tests.unit.gateway.wire import CALL, LATER, pass_time, serving
 from tests.unit.rpc.memory_backend import MemoryBackend
 
@@ -236,6 +236,7 @@ def test_unread_answers_of_one_connection_leave_room_for_others() -> None:
 
 def test_an_answer_for_which_there_is_no_room_is_not_kept() -> None:
     """The refusal waited behind what the peer did not read, and the answer with it: 1.5 GB beside 256 MB of limit."""
+    backend = HeldGenerous()
 
     async def work(gateway: Gateway, service: RpcService) -> None:
         peers = [await Peer.of(gateway, receive_buffer=4_096) for _ in range(3)]
@@ -243,6 +244,7 @@ def test_an_answer_for_which_there_is_no_room_is_not_kept() -> None:
             peer.send(frame(TEXT, SLOW) * 10)
         lines: list[Any] = [link._speaker for link in list[Any](gateway.connections._members)]
         await until(lambda: sum(line._session.unanswered for line in lines) == 30)
+        backend.free.set()
         await until(lambda: service.readers.bound()[0] == 0 and service.held.used > 15_000_000)
         await until(lambda: tracemalloc.get_traced_memory()[0] < 100_000_000)  # of 180 million
         for peer in peers:
@@ -250,7 +252,7 @@ def test_an_answer_for_which_there_is_no_room_is_not_kept() -> None:
 
     tracemalloc.start()
     try:
-        tried(work, backend=Generous(), rpc=RpcLimits(held_max_bytes=20_000_000))
+        tried(work, backend=backend, rpc=RpcLimits(held_max_bytes=20_000_000))
     finally:
         tracemalloc.stop()
 
