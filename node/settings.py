@@ -80,7 +80,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """JSON-RPC over HTTP/1.1 and WebSocket."""
+    """JSON-RPC over HTTP/1.1 and WebSocket, and over HTTP/3."""
 
     host: str = "127.0.0.1"
     port: Port = 8545
@@ -88,6 +88,8 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Names in a request's ``Host`` that are accepted besides IP addresses, ``localhost`` and ``*.localhost``."""
     origins: tuple[str, ...] = ("auto",)
     """Pages that may call the standard namespaces; ``auto``: all on a chain of the public test mnemonic, else none."""
+    http3: bool = True
+    """JSON-RPC over HTTP/3 on the port of ``quic``."""
     tls: Literal["off", "auto", "files"] = "off"
     """``auto``: with a certificate of the node's own authority; ``files``: with the two that follow."""
     tls_certificate: str = ""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+import ssl
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,11 +30,18 @@ class Rpc:
     the request was carried out.
     """
 
-    def __init__(self, url: str, timeout: float = TIMEOUT_SECONDS) -> None:
+    def __init__(self, url: str, timeout: float = TIMEOUT_SECONDS, authority: Path | None = None) -> None:
+        """``authority``: whose certificates are trusted, for an ``https`` address."""
         self.url = url
         address = urlsplit(url)
         assert address.hostname is not None
-        self._connection = http.client.HTTPConnection(address.hostname, address.port, timeout=timeout)
+        if address.scheme == "https":
+            trusting = ssl.create_default_context(cafile=authority)
+            self._connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                address.hostname, address.port, timeout=timeout, context=trusting
+            )
+        else:
+            self._connection = http.client.HTTPConnection(address.hostname, address.port, timeout=timeout)
         self._ids = itertools.count(1)
 
     def call(self, method: str, *params: object) -> Any:

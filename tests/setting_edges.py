@@ -44,6 +44,9 @@ TEXTS: dict[str, tuple[str, ...]] = {
         "", "/dev/null", "/proc/nothing", "/dev/null/below", "~nobody-of-this-name/x", "x.sock", "/", ".", "x" * 300,
         "/nowhere/zvmd.ipc",
     ),
+    "http.tls_certificate": ("/nowhere.pem", "/dev/null", "/dev/zero", "/", "~nobody-of-this-name/x"),
+    "http.tls_key": ("/nowhere.pem", "~nobody-of-this-name/x"),
+    "http.client_authority": ("auto", "/nowhere.pem", "/dev/zero", "~nobody-of-this-name/x"),
     "vm.jit_dump": ("", "/dev/null", "/proc/nothing", "/dev/null/below", "~nobody-of-this-name/x"),
 }  # fmt: skip
 """Of settings that are any text, what else they may say."""

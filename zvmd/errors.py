@@ -792,7 +792,7 @@ class HttpTokenRefused(HttpRefused):
 
 
 class HttpTokenNeeded(HttpTokenRefused):
-    """This node answers other machines only with a token."""
+    """This node answers only with a token."""
 
     code = "http.token_needed"
 

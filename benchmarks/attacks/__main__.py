@@ -15,6 +15,7 @@ import importlib
 import json
 import os
 import pkgutil
+import ssl
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -145,7 +146,9 @@ def running(attack: Attack) -> Iterator[Target]:
         daemon = Daemon(Path(directory) / "node", *attack.arguments, environment=attack.environment)
         try:
             daemon.start()
-            yield Target("127.0.0.1", daemon.http_port, daemon.quic_port, daemon.data_dir, daemon.pid)
+            authority = daemon.data_dir / "tls" / "authority.pem"
+            tls = ssl.create_default_context(cafile=authority) if "https:" in daemon.ready_line else None
+            yield Target("127.0.0.1", daemon.http_port, daemon.quic_port, daemon.data_dir, daemon.pid, tls)
         finally:
             daemon.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,12 @@ class Target:
     quic_port: int
     data_dir: Path
     pid: int
+    tls: ssl.SSLContext | None = None
+    """For clients that mean no harm, of a node that speaks TLS."""
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to the HTTP port, over TLS if the node speaks it."""
+        return await asyncio.open_connection(self.host, self.http_port, ssl=self.tls)
 
     async def rpc(self, method: str, *params: Any, seconds: float = 30.0) -> Any:
         """Result of one JSON-RPC call on a connection of its own. Raises `RpcError`, `OSError`, `TimeoutError`."""
@@ -32,7 +39,7 @@ class Target:
 
     async def post(self, body: bytes) -> HttpAnswer:
         """The answer to one HTTP POST on a connection of its own; the caller bounds its time."""
-        reader, writer = await asyncio.open_connection(self.host, self.http_port)
+        reader, writer = await self.connect()
         try:
             return await post(reader, writer, body)
         finally:

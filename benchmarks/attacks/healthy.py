@@ -51,7 +51,7 @@ async def watch(target: Target, name: str, stopped: asyncio.Event) -> Seen:
         start = time.monotonic()
         try:
             async with asyncio.timeout(GIVE_UP_SECONDS):
-                connection = connection or await asyncio.open_connection(target.host, target.http_port)
+                connection = connection or await target.connect()
                 answer = await post(*connection, body)
             result = msgspec.json.decode(answer.body).get("result") if answer.status == 200 else None
             right = result == ANSWER if name == "call" else isinstance(result, str)

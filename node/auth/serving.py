@@ -18,7 +18,7 @@ from node.auth.errors import EncryptedKey, UnusableTlsFile
 from node.ops.reading import read_limited
 
 FILE_BYTES_MAX: Final = 256 * 1024
-"""Of a certificate with those above it, of its key, and of client authorities."""
+"""Largest file: a certificate with those above it, its key, or client authorities."""
 CIPHERS_1_2: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 PROTOCOLS: Final = ["http/1.1"]
 
@@ -37,7 +37,7 @@ class ServedTls(NamedTuple):
 
     context: ssl.SSLContext
     digest: bytes
-    """Of the files."""
+    """Digest of the files' content."""
     certificate: str
     """The node's own certificate, PEM."""
     not_after: datetime.datetime
@@ -59,13 +59,18 @@ def served_tls(paths: Paths, now: datetime.datetime) -> ServedTls:
     try:
         dates = Certificate(ssl.PEM_cert_to_DER_cert(own))
     except Exception as error:  # of several kinds, one of them the library's own
-        raise UnusableTlsFile(f"{paths.certificate} is no certificate: {error}") from None
+        raise UnusableTlsFile(f"{paths.certificate} holds no certificate: {error}") from None
     begin = datetime.datetime.fromtimestamp(dates.not_valid_before, datetime.UTC)
     end = datetime.datetime.fromtimestamp(dates.not_valid_after, datetime.UTC)
     if not begin <= now < end:
         raise UnusableTlsFile(f"{paths.certificate} is valid from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC")
     context = _context(paths)
     return ServedTls(context, digest, own, end)
+
+
+def check_authorities(paths: tuple[Path, ...]) -> None:
+    """Whether they are authorities of clients. Raises `UnusableTlsFile`."""
+    _trust(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), paths)
 
 
 def key_is_exposed(path: Path) -> bool:
@@ -88,24 +93,29 @@ def _context(paths: Paths) -> ssl.SSLContext:
         raise UnusableTlsFile(f"{paths.certificate} with {paths.key}: {_reason(error)}") from None
     except OSError as error:
         raise UnusableTlsFile(f"{paths.certificate} with {paths.key}: {error}") from None
-    for path in paths.client_authorities:
-        try:
-            context.load_verify_locations(cafile=path)
-        except (ssl.SSLError, OSError) as error:
-            raise UnusableTlsFile(f"{path} holds no authority's certificate: {_reason(error)}") from None
-        context.verify_mode = ssl.CERT_REQUIRED
+    _trust(context, paths.client_authorities)
+    context.verify_mode = ssl.CERT_REQUIRED if paths.client_authorities else ssl.CERT_NONE
     return context
+
+
+def _trust(context: ssl.SSLContext, authorities: tuple[Path, ...]) -> None:
+    """Take certificates of these."""
+    for path in authorities:
+        try:
+            context.load_verify_locations(cadata=_read(path).decode("ascii"))
+        except (ssl.SSLError, ValueError) as error:
+            raise UnusableTlsFile(f"{path} holds no authority's certificate: {_reason(error)}") from None
 
 
 def _is_encrypted(path: Path) -> NoReturn:
     raise EncryptedKey(f"{path} is encrypted, and a node has nobody to ask for the passphrase")
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError | ValueError) -> str:
     word = getattr(error, "reason", None)
     if word == "KEY_VALUES_MISMATCH":
         return "the key is not that of the certificate"
-    return str(word or error.strerror or error).lower().replace("_", " ")
+    return str(word or getattr(error, "strerror", None) or error).lower().replace("_", " ")
 
 
 def _first_certificate(path: Path) -> str:

@@ -35,7 +35,7 @@ def certificate() -> None:
 def client(name: str, out: str, days: int, data_dir: str | None, as_json: bool) -> None:
     """Issue a certificate for a client and write it with its key into NAME.pem.
 
-    A node that runs with http.client_authority = "auto" takes it. By itself it gives no rights.
+    A node that runs with http.client_authority = "auto" takes it. `zvmd token create` gives it rights.
     """
     # Here, since it takes 0.2 s to load.
     from node.auth.tls import issue_client_certificate
@@ -55,4 +55,4 @@ def client(name: str, out: str, days: int, data_dir: str | None, as_json: bool) 
         return
     say(f"{path}: certificate and key of {name}, for its owner only")
     say(f"sha256 {digest}")
-    say("give it rights by binding it to a token on the node's machine")
+    say(f"it has no rights by itself: zvmd token create {name} --scope read --certificate {path}")

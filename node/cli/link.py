@@ -132,7 +132,7 @@ def link_options(command: CommandT) -> CommandT:
         click.option(
             "--data-dir", envvar="ZVMD_DATA_DIR", help="The node's data directory: token and certificate."
         ),
-        _variable("--certificate", CERTIFICATE_VARIABLE, "PEM file of the authority to trust."),
+        _variable("--authority", CERTIFICATE_VARIABLE, "PEM file of the authority to trust."),
         _variable("--client-certificate", CLIENT_VARIABLE, "PEM file with a certificate and its key to show."),
     )
     for option in reversed(options):

@@ -103,8 +103,11 @@ def _machine(answer: dict[str, Any]) -> Iterator[Row]:
         yield "sockets", _sockets(sockets)
     if tls := answer.get("tls"):
         until = time.strftime("%Y-%m-%d", time.gmtime(tls["notAfter"]))
-        shown = f"; {tls['problem']}" if tls["problem"] else ", ends soon" if tls["expiresSoon"] else ""
-        yield "tls", f"{tls['mode']}, until {until}{shown}; {tls['handshakes']} handshakes, {tls['failed']} failed"
+        if tls["problem"]:
+            yield "tls", f"until {until}; newer files cannot be used, `zvmd status --json` says why"
+        else:
+            ending = ", which is soon" if tls["expiresSoon"] else ""
+            yield "tls", f"{tls['mode']}, until {until}{ending}; {tls['handshakes']} handshakes"
     if known := answer.get("doors"):
         lost = f"; {count} records of the audit log lost" if (count := answer["audit"]["lost"]) else ""
         used = f"{known['tokens']}, used by {known['connections']} connections"

@@ -119,19 +119,12 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
         audit=audit,
         audits_development=not opened.public,
         status_parts={
-            "vm": opened.machine.status,
-            "disk": opened.space.status,
-            "stateStore": lambda: {"engine": opened.store.kv.engine_name, "setting": settings.storage.engine},
-            "devContracts": lambda: contract_names(opened.genesis.alloc),
-            "devGenesis": lambda: version_status(opened.genesis) if is_of_dev(settings) else None,
+            **_status_of(settings, opened),
             "sessions": sessions.status,
-            "memory": resident_bytes,
             "readers": readers.status,
             "briefReads": brief.status,
             "answerCache": node.answers.status,
             "limits": partial(limit_usage, opened.store, opened.pool, committer, grown),
-            "quic": partial(dict, library=settings.quic.library, version=library_version(settings.quic.library)),
-            "sockets": partial(sockets_there, socket_paths(settings)),
             "tls": https.status,
             "doors": doors.status,
             "audit": audit.status,
@@ -144,13 +137,27 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
     return DaemonParts(committer, node, sessions, service, doors, audit, transcript, jobs, restarts, https)
 
 
+def _status_of(settings: Settings, opened: OpenedChain) -> dict[str, Callable[[], Any]]:
+    """Parts of ``zvmd_status`` about what was there before serving began."""
+    return {
+        "vm": opened.machine.status,
+        "disk": opened.space.status,
+        "stateStore": lambda: {"engine": opened.store.kv.engine_name, "setting": settings.storage.engine},
+        "devContracts": lambda: contract_names(opened.genesis.alloc),
+        "devGenesis": lambda: version_status(opened.genesis) if is_of_dev(settings) else None,
+        "memory": resident_bytes,
+        "quic": partial(dict, library=settings.quic.library, version=library_version(settings.quic.library)),
+        "sockets": partial(sockets_there, socket_paths(settings)),
+    }
+
+
 def _doors(settings: Settings, opened: OpenedChain, sessions: SessionService, audit: AuditLog) -> Doors:
     """Who may come in. Raises `InvalidSetting`, `UnusableToken`, `UnusableTokens`, and what writing a token raises."""
     tokens = TokenBook.read(opened.data_dir)
     is_owner = TokenChecker(load_or_create_token(opened.data_dir))
     is_open = opened.public or is_loopback(settings.http.host)
     require_token = settings.http.require_token or not is_open
-    rules = GuardRules.of(settings.http, opened.public, require_token, os.getuid())
+    rules = GuardRules.of(settings.http, opened.public, require_token, os.getuid(), is_open, settings.quic.host)
     return Doors(rules, is_owner, sessions.sharings.is_valid, tokens=tokens, audit=audit)
 
 

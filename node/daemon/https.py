@@ -8,8 +8,8 @@ import fcntl
 import socket
 import ssl
 import struct
-from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address, ip_address
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import structlog
 from node.auth.certificate import NOTHING_MORE, TlsFiles, Wanted
 from node.auth.errors import UnusableTlsFile
 from node.auth.private import write_private
-from node.auth.serving import Paths, ServedTls, digest_of, key_is_exposed, served_tls
+from node.auth.serving import Paths, ServedTls, check_authorities, digest_of, key_is_exposed, served_tls
 from node.doors.rule import GuardRules, parse_host
 from node.gateway.link import Security
 from node.ops.errors import InvalidSetting
@@ -30,12 +30,14 @@ log = structlog.get_logger(__name__)
 WARN_BEFORE = datetime.timedelta(days=14)
 WARN_EVERY = datetime.timedelta(days=1)
 AUTO = "auto"
-SERVED_FILE = "http.pem"
+SERVED_FILE = "served.pem"
 """The certificate that is served from given files, and the one before it, for clients on this machine."""
 INTERNAL = "*.internal"
 CONTAINER_HOSTS = ("host.docker.internal", "host.containers.internal")
 """Names by which containers reach the machine they run on, with Docker and with Podman."""
 INTERFACES_MAX = 64
+_INTERFACES_6, _OF_LINK = Path("/proc/net/if_inet6"), "20"
+"""A line an address: in hex, its interface, prefix length, scope; and the scope of addresses of one link."""
 _GET_INTERFACES = 0x8912
 """SIOCGIFCONF (netdevice(7)): the IPv4 addresses of all interfaces. A list over netlink is not open to services."""
 _INTERFACE = struct.Struct("16s4x4s16x")
@@ -49,7 +51,7 @@ class HttpTls:
     """
 
     def __init__(self, settings: HttpSettings, directory: Path) -> None:
-        """``directory`` has the node's own certificates. Raises `InvalidSetting`."""
+        """``directory`` has the node's own certificates; the settings were checked (`check_https`)."""
         self.mode = settings.tls
         self._settings = settings
         self._directory = directory
@@ -60,7 +62,6 @@ class HttpTls:
         self.reloads = 0
         """How often changed files were taken into use."""
         self._warned: datetime.datetime | None = None
-        _check(settings)
 
     @property
     def is_on(self) -> bool:
@@ -143,14 +144,11 @@ class HttpTls:
         }
 
     def _paths(self, own: TlsFiles) -> Paths:
-        settings, authorities = self._settings, ()
-        if settings.client_authority:
-            given = () if settings.client_authority == AUTO else (Path(settings.client_authority).expanduser(),)
-            authorities = (own.authority, *given)  # its own, so that clients on this machine have a certificate too
-        if self.mode == "files":
-            certificate, key = (Path(name).expanduser() for name in (settings.tls_certificate, settings.tls_key))
-            return Paths(certificate, key, authorities)
-        return Paths(own.certificate, own.key, authorities)
+        authorities = _given_authorities(self._settings)
+        if self._settings.client_authority:
+            authorities = (own.authority, *authorities)  # its own, so that clients on this machine have one too
+        pair = _given_pair(self._settings) if self.mode == "files" else (own.certificate, own.key)
+        return Paths(*pair, authorities)
 
     def _use(self, served: ServedTls) -> None:
         if self.mode == "files":
@@ -174,8 +172,11 @@ class HttpTls:
             log.warning("the certificate of HTTP ends soon", valid_until=f"{self.not_after:%F %H:%M}")
 
 
-def _check(settings: HttpSettings) -> None:
-    """Refuse settings that contradict each other. Raises `InvalidSetting`."""
+def check_https(settings: HttpSettings) -> None:
+    """Refuse settings that contradict each other, and files that cannot be used, before anything is made.
+
+    Raises `InvalidSetting`, `UnusableTlsFile`.
+    """
     given = {name: getattr(settings, name) for name in ("tls_certificate", "tls_key")}
     if settings.tls == "files":
         for name, value in given.items():
@@ -185,6 +186,21 @@ def _check(settings: HttpSettings) -> None:
         raise InvalidSetting(f"http.{named[0]} is set, but http.tls = {settings.tls!r} does not use it")
     if settings.client_authority and settings.tls == "off":
         raise InvalidSetting("http.client_authority is set, but http.tls = 'off': only TLS shows certificates")
+    authorities = _given_authorities(settings)
+    if settings.tls == "files":
+        served_tls(Paths(*_given_pair(settings), authorities), datetime.datetime.now(datetime.UTC))
+    else:
+        check_authorities(authorities)
+
+
+def _given_pair(settings: HttpSettings) -> tuple[Path, Path]:
+    """The certificate and its key that the settings name."""
+    return Path(settings.tls_certificate).expanduser(), Path(settings.tls_key).expanduser()
+
+
+def _given_authorities(settings: HttpSettings) -> tuple[Path, ...]:
+    """Authorities of clients besides the node's own."""
+    return () if settings.client_authority in ("", AUTO) else (Path(settings.client_authority).expanduser(),)
 
 
 def _names(settings: HttpSettings) -> Iterator[str]:
@@ -205,13 +221,26 @@ def _addresses(settings: HttpSettings) -> Iterator[str]:
             yield host.name
 
 
-def addresses_of_machine(control: Callable[..., Any] = fcntl.ioctl) -> list[str]:
-    """The IPv4 addresses of this machine's interfaces, as far as the system tells."""
+def addresses_of_machine() -> list[str]:
+    """The addresses of this machine's interfaces, as far as the system tells, without those of a link only."""
+    return [*_addresses_4(), *_addresses_6()]
+
+
+def _addresses_6() -> list[str]:
+    try:
+        lines = _INTERFACES_6.read_text("ascii").splitlines()
+    except (OSError, ValueError):
+        return []
+    rows = [line.split() for line in lines[:INTERFACES_MAX]]
+    return [str(IPv6Address(bytes.fromhex(row[0]))) for row in rows if row[3] != _OF_LINK]
+
+
+def _addresses_4() -> list[str]:
     buffer = array.array("B", bytes(_INTERFACE.size * INTERFACES_MAX))
     place, length = buffer.buffer_info()
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-            answer = control(any_socket, _GET_INTERFACES, struct.pack("iP", length, place))
+            answer = fcntl.ioctl(any_socket, _GET_INTERFACES, struct.pack("iP", length, place))
     except OSError:
         return []
     filled = memoryview(buffer)[: struct.unpack("iP", answer)[0]]

@@ -1,4 +1,4 @@
-"""Starts and stops the listeners on one dispatcher: JSON-RPC over HTTP, frames over QUIC, both on unix sockets."""
+"""Starts and stops the listeners on one dispatcher: JSON-RPC over HTTP, HTTP/3 and frames over QUIC, unix sockets."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ import structlog
 
 from node.auth.certificate import TlsFiles, Wanted, usable_certificate
 from node.daemon.errors import PortUnavailable
-from node.daemon.https import HttpTls
+from node.daemon.https import HttpTls, check_https
 from node.daemon.sockets import Sockets, check_sockets, start_sockets
 from node.doors.doors import Doors
 from node.doors.rule import loopback
+from node.doors.visitor import Way
 from node.gateway.limits import HttpLimits
 from node.gateway.listener import Gateway, serve_http
 from node.gateway.listener import open_socket as open_tcp_socket
+from node.gateway.routes import Routes
+from node.http3.speaker import http3_speaker
 from node.ops.errors import InvalidSetting
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
@@ -33,6 +36,10 @@ from node.wire.server import WireListener, serve_wire
 from node.wire.server import open_socket as open_udp_socket
 from storage.directory import layout
 
+HTTPS_AUTO = "auto"
+"""With this ``http.tls`` both listeners show the same certificate, so that browsers may go from one to the other."""
+HTTP3 = "h3"
+"""Its name in ALPN (RFC 9114, 3.1)."""
 log = structlog.get_logger(__name__)
 
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - not bound here
@@ -89,9 +96,8 @@ class Servers:
 
     async def stop(self) -> None:
         """Accept no more requests, and finish the current ones."""
-        self.wire.close()
         self.sockets.close()
-        await asyncio.gather(self.gateway.close(), self.sockets.finish())
+        await asyncio.gather(self.wire.stop(), self.gateway.close(), self.sockets.finish())
         self.doors.close()
         self.service.close()
 
@@ -115,8 +121,14 @@ async def start_servers(
     quic_address = address_text(*udp.getsockname()[:2])
     library = load_library(settings.quic.library)
     gateway_limits, quic_limits = http_limits(settings), wire_limits(settings)
-    wire = await serve_wire(service, udp, tls, doors, library, quic_limits)
-    gateway = await serve_http(service, tcp, doors, limits=gateway_limits, context=context)
+    protocols = {}
+    if settings.http.http3:
+        routes = Routes(service, doors, lambda: True, Way.HTTP3)
+        protocols[HTTP3] = http3_speaker(library.http3(), service, routes, gateway_limits)
+    wire = await serve_wire(service, udp, tls, doors, library, quic_limits, protocols)
+    is_found = settings.http.http3 and settings.http.host == settings.quic.host and https.mode == HTTPS_AUTO
+    http3_port = udp.getsockname()[1] if is_found else None
+    gateway = await serve_http(service, tcp, doors, limits=gateway_limits, context=context, http3_port=http3_port)
     sockets = await start_sockets(settings, service, doors, gateway_limits, quic_limits)
     https.serve(gateway.security)
     http_address = address_text(*gateway.address)
@@ -128,11 +140,12 @@ async def start_servers(
 
 
 def check_listeners(settings: Settings) -> None:
-    """Refuse addresses that can never be listened on, and an absent library.
+    """Refuse addresses that can never be listened on, an absent library, and files of TLS that cannot be used.
 
-    Raises `InvalidSetting`, `LibraryMissing`, `SocketPathTooLong`.
+    Raises `InvalidSetting`, `LibraryMissing`, `UnusableTlsFile`, `SocketPathTooLong`.
     """
     load_library(settings.quic.library)
+    check_https(settings.http)
     check_sockets(settings)
     if _parsed("quic", settings.quic.host).is_multicast:
         raise InvalidSetting(f"quic.host = {settings.quic.host!r} is a multicast address, which answers nobody")

@@ -11,7 +11,7 @@ the node's own origin, and no proxy says that it forwarded the request. The Host
 on this machine also connects from 127.0.0.1.
 
 A node that other machines reach, and whose keys are its own, answers nobody without a token or a certificate that
-belongs to one: whoever forwards its port can make any request look like one of this machine.
+belongs to one: a proxy that forwards its port can make any request look like one of this machine.
 
 zvmd/1 over QUIC needs a token from everybody. A unix socket is for the user that the node runs as, and for root.
 
@@ -60,8 +60,8 @@ WRONG_TOKEN = Rejection(
 )  # fmt: skip
 TOKEN_NEEDED = Rejection(
     401, "http.token_needed",
-    "this node answers other machines only with a token",
-    "send Authorization: Bearer TOKEN; zvmd token create makes one",
+    "this node answers here only with a token",
+    "send Authorization: Bearer TOKEN; zvmd token create makes one, or gives a certificate its rights",
 )  # fmt: skip
 TOO_MANY_CONNECTIONS = Rejection(
     429, "limit.connections",
@@ -141,17 +141,31 @@ class GuardRules:
     """Whether everybody but the node's machine needs a token or a known certificate."""
     uid: int | None = None
     """The user that the node runs as."""
+    trusts_machine: bool = True
+    """Whether callers that seem to be on this machine may do everything."""
+    http3_needs_token: bool = False
+    """Whether everybody, this machine too, needs a token over HTTP/3: it is spoken on QUIC's address, where the owner
+    may have opened nothing but zvmd/1, and no client shows a certificate there."""
 
     @classmethod
     def of(
-        cls, settings: HttpSettings, public: bool, require_token: bool = False, uid: int | None = None
+        cls,
+        settings: HttpSettings,
+        public: bool,
+        require_token: bool = False,
+        uid: int | None = None,
+        trusts_machine: bool = True,
+        quic_host: str = "127.0.0.1",
     ) -> GuardRules:
         """The rules of a node; ``public``: on a chain of the public test mnemonic. Raises `InvalidSetting`."""
         hosts = tuple(_host_pattern(entry) for entry in settings.hosts)
         origins = [_origin_pattern(entry) for entry in settings.origins]
         if AUTO in origins and public:
             origins.append(ANY)
-        return cls(hosts, tuple(entry for entry in origins if entry != AUTO), require_token, uid)
+        entries = tuple(entry for entry in origins if entry != AUTO)
+        is_open, is_quic_open = (not loopback(ip_address(host)) for host in (settings.host, quic_host))
+        http3_needs_token = bool(settings.client_authority) or (is_quic_open and not (public and is_open))
+        return cls(hosts, entries, require_token, uid, trusts_machine, http3_needs_token)
 
     def accept_host(self, host: Host) -> bool:
         """Whether this is one of the node's names."""
@@ -244,9 +258,13 @@ def _from_the_web(rules: GuardRules, visitor: Visitor, known: Identification) ->
         return _refused(403, "http.refused", f"Origin {origin:.100} is not allowed", hint)
     if own and visitor.certificate is not None and (caller := known.of_certificate(visitor.certificate)) is not None:
         return Verdict(caller, origin)
-    if own and not visitor.forwarded and host.is_loopback and is_loopback(visitor.address):
+    is_near = not visitor.forwarded and host.is_loopback and is_loopback(visitor.address)
+    needs_token = visitor.way is Way.HTTP3 and rules.http3_needs_token
+    if own and is_near and rules.trusts_machine and not needs_token:
         return Verdict(LOCAL, origin)
-    return Verdict(origin=origin, refusal=TOKEN_NEEDED) if rules.require_token else Verdict(GUEST, origin)
+    if rules.require_token or needs_token:
+        return Verdict(origin=origin, refusal=TOKEN_NEEDED)
+    return Verdict(GUEST, origin)
 
 
 def _by_token(_rules: GuardRules, visitor: Visitor, known: Identification) -> Verdict:

@@ -18,6 +18,8 @@ CLOSE, KEEP_ALIVE, NO_WORD = b"connection: close\r\n", b"connection: keep-alive\
 """What an answer says of its connection. Nothing means in HTTP/1.1 that it stays."""
 BODILESS = frozenset((HTTPStatus.NO_CONTENT,))
 INVALID_REQUEST, LIMIT_EXCEEDED = -32600, -32005
+ALTERNATIVE_S = 3_600
+"""How long a client may remember where HTTP/3 is spoken. A development node is soon somewhere else."""
 STATUS_LINES = {int(status): f"HTTP/1.1 {int(status)} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
@@ -48,6 +50,11 @@ def refusing(refusal: HttpRefusal, headers: bytes = b"", closes: bool = False) -
     error = {"code": code, "message": refusal.message, "data": data}
     body = msgspec.json.encode({"jsonrpc": "2.0", "id": None, "error": error})
     return HttpAnswer(refusal.status, body, JSON + headers, closes)
+
+
+def alternative(port: int) -> bytes:
+    """The line that says at which UDP port of this host HTTP/3 is spoken (RFC 7838, RFC 9114, 3.1.1)."""
+    return b'alt-svc: h3=":%d"; ma=%d\r\n' % (port, ALTERNATIVE_S)
 
 
 def head_of(answer: HttpAnswer, date: bytes, connection: bytes) -> bytes:

@@ -48,12 +48,20 @@ class HttpExchange:
     """The `Speaker` of a connection until it becomes a WebSocket."""
 
     def __init__(
-        self, link: ClientLink, service: RpcService, routes: Routes, limits: HttpLimits, date: DateLine
+        self,
+        link: ClientLink,
+        service: RpcService,
+        routes: Routes,
+        limits: HttpLimits,
+        date: DateLine,
+        elsewhere: bytes = b"",
     ) -> None:
+        """``elsewhere`` is a line of all answers that says where else the node is (`alternative`), or nothing."""
         self._link = link
         self._service = service
         self._limits = limits
         self._date = date
+        self._elsewhere = elsewhere
         self._body_bytes_max = service.context.limits.body_size_max_bytes
         self._parser = RequestParser(
             limits,
@@ -249,7 +257,7 @@ class HttpExchange:
             else:
                 self._give(self._answer_of(begun))
         except NodeBusy as busy:
-            self._give(_busy_answer(busy))
+            self._give(busy_answer(busy))
 
     def _respond(self, plan: Plan, closes: bool = False) -> None:
         """Give the answer that a plan already has, later if it says so."""
@@ -274,12 +282,12 @@ class HttpExchange:
         try:
             answer = self._answer_of(await begun)
         except NodeBusy as busy:
-            answer = _busy_answer(busy)
+            answer = busy_answer(busy)
         except asyncio.CancelledError:
             answer = _stopping()
         except Exception as error:
             _log.error("request_failed", exc_info=error)
-            answer = refusing(_refusal_of(500, InternalError(type(error).__name__)))
+            answer = refusing(refusal_of(500, InternalError(type(error).__name__)))
         self._task = None
         self._give(answer)
         self._advance(answered=1)
@@ -303,7 +311,8 @@ class HttpExchange:
         is_bodiless = plan is not None and plan.head.method == "HEAD"
         if answer.status < 400:
             self._link.used()
-        self._link.write(head_of(answer, self._date.line(), word), b"" if is_bodiless else answer.body)
+        head = head_of(answer, self._date.line() + self._elsewhere, word)
+        self._link.write(head, b"" if is_bodiless else answer.body)
         if not stays:
             self._stay.over()
             self._link.finish()
@@ -329,18 +338,20 @@ class HttpExchange:
 
 
 def _stopping() -> HttpAnswer:
-    return refusing(_refusal_of(503, NodeStopping("the node stopped before this was answered")), closes=True)
+    return refusing(refusal_of(503, NodeStopping("the node stopped before this was answered")), closes=True)
 
 
 def _busy(busy: NodeBusy) -> HttpRefusal:
-    return _refusal_of(503, busy)
+    return refusal_of(503, busy)
 
 
-def _busy_answer(busy: NodeBusy) -> HttpAnswer:
+def busy_answer(busy: NodeBusy) -> HttpAnswer:
+    """The answer to a request that the node does not work on, for now or for this token."""
     if not isinstance(busy, RateExceeded):
         return refusing(_busy(busy))
     return HttpAnswer(429, busy.answer, JSON + b"retry-after: %d\r\n" % math.ceil(busy.retry_after_s))
 
 
-def _refusal_of(status: int, error: ZvmdError) -> HttpRefusal:
+def refusal_of(status: int, error: ZvmdError) -> HttpRefusal:
+    """The refusal of a request for which there was this error."""
     return HttpRefusal(status, error.code, str(error), error.hint)

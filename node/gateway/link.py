@@ -60,7 +60,7 @@ class Security:
 
     def __init__(self, context: ssl.SSLContext, turns: HandshakeTurns, date: DateLine) -> None:
         self.context = context
-        """Of handshakes that begin from now on."""
+        """What handshakes use that begin from now on."""
         self.turns = turns
         self.date = date
         self.completed = 0
@@ -102,8 +102,8 @@ class ClientLink(asyncio.Protocol):
         self._is_reading = True
         self._discarded = 0
         self._is_gone = False
-        self._early = b""
-        """What arrived of the TLS handshake, until its next step."""
+        self._arrived = b""
+        """What arrived of TLS and waits for its turn. Nothing is received meanwhile."""
         self._shaken_bytes = 0
         """Bytes of the handshake so far."""
         self._unsealed: deque[memoryview] = deque()
@@ -171,10 +171,12 @@ class ClientLink(asyncio.Protocol):
         """Go on or pause with receiving."""
         if wanted != self._is_reading and self.is_open:
             self._is_reading = wanted
-            if wanted:
-                self._transport.resume_reading()
-            else:
+            if not wanted:
                 self._transport.pause_reading()
+            elif self._arrived:
+                self._loop.call_soon(self._step)
+            else:
+                self._transport.resume_reading()
 
     def hand_over(self, speaker: Speaker) -> None:
         """Something else is spoken from now on."""
@@ -266,17 +268,13 @@ class ClientLink(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the peer."""
-        if self.is_open:
-            if self._tls is None:
-                self._speaker.received(data)
-            else:
-                self._unseal(self._tls, data)
-        elif self._is_shaking:
-            assert self._security is not None
-            if not self._early:
-                self._security.turns.take(self._shake)
-            self._early += data
-            self._transport.pause_reading()
+        if self.is_open and self._security is None:
+            self._speaker.received(data)
+        elif self.is_open or self._is_shaking:
+            waits = bool(self._arrived)
+            self._arrived += data
+            if not waits:
+                self._take_turn()
         else:
             self._discarded += len(data)
             if self._discarded > self._limits.linger_bytes_max:
@@ -302,7 +300,7 @@ class ClientLink(asyncio.Protocol):
         if self.is_behind:
             return
         self._behind_since = math.inf
-        if self._tls is not None and self._is_reading:
+        if self._tls is not None and self._is_reading and not self._arrived:
             self._transport.resume_reading()
         if self.is_open:
             self._speaker.drained()
@@ -327,37 +325,52 @@ class ClientLink(asyncio.Protocol):
 
     # -- TLS ----------------------------------------------------------------------------------------
 
-    def _shake(self) -> None:
-        """Take a step of the handshake with what has arrived."""
-        if self._is_gone or not self._is_shaking or self._transport.is_closing():
+    def _take_turn(self) -> None:
+        """Go on with what has arrived: at once, or for a handshake when others of this turn have had theirs."""
+        if self._is_shaking:
+            assert self._security is not None
+            self._transport.pause_reading()
+            self._security.turns.take(self._step)
+        else:
+            self._step()
+
+    def _step(self) -> None:
+        """Take some records of what has arrived."""
+        if self._is_gone or self._transport.is_closing():
             return
-        assert self._security is not None
-        data, self._early = self._early, b""
-        self._shaken_bytes += len(data)
-        self._transport.resume_reading()
-        if self._tls is None:
-            if data[0] != HANDSHAKE:
+        data, self._arrived = self._arrived, b""
+        if data and (self.is_open or self._is_shaking):
+            assert self._security is not None
+            if self._tls is None and data[0] == HANDSHAKE:
+                self._tls = TlsLayer(self._security.context)
+            if self._tls is None:
                 self._refuse_plain(data)
-                return
-            self._tls = TlsLayer(self._security.context)
-        self._unseal(self._tls, data)
+            else:
+                self._unseal(self._tls, data)
+        if self._arrived and self._is_reading:
+            self._transport.pause_reading()
+            self._loop.call_soon(self._take_turn)
+        elif not self._arrived and self._is_reading and not self.is_behind:
+            self._transport.resume_reading()
 
     def _unseal(self, tls: TlsLayer, data: bytes) -> None:
-        """Give the speaker what is encrypted in ``data``, once the handshake is complete."""
+        """Give the speaker what some records in ``data`` carry, once the handshake is complete."""
+        limits = self._limits
         try:
-            plain = tls.receive(data)
+            plain, rest = tls.receive(data, limits.tls_records_per_turn)
         except TlsFault:
             self._give_up(tls)
             return
         if own := tls.sent():
             self._transport.write(own)
-            if self.is_behind:  # it makes TLS answer, and does not take the answers
+            if self.is_behind:  # the peer makes TLS answer, and does not take the answers
                 self._transport.pause_reading()
-        if not tls.is_established:
-            if self._shaken_bytes > self._limits.tls_handshake_bytes_max:
-                self._give_up(tls)
+        self._shaken_bytes += 0 if self.is_open else len(data) - len(rest)
+        if self._shaken_bytes > limits.tls_handshake_bytes_max or tls.silent_records > limits.tls_silent_records_max:
+            self._give_up(tls)
             return
-        if self._is_shaking:
+        self._arrived = rest
+        if self._is_shaking and tls.is_established:
             assert self._security is not None
             self._is_shaking = False
             self._security.count(completed=1)
@@ -371,7 +384,7 @@ class ClientLink(asyncio.Protocol):
     def _give_up(self, tls: TlsLayer) -> None:
         """Send the alert, and close: the peer would not see it if its own bytes were still unread."""
         assert self._security is not None
-        if not tls.is_established:
+        if self._is_shaking:
             self._security.count(failed=1)
         self._unsealed.clear()
         self.is_open = False
@@ -379,7 +392,7 @@ class ClientLink(asyncio.Protocol):
         self._part()
 
     def _refuse_plain(self, data: bytes) -> None:
-        """Tell a client that spoke HTTP without TLS; others, which would not understand it, are told nothing."""
+        """Answer a client that spoke HTTP without TLS. Others would not understand it."""
         assert self._security is not None
         if not data[:1].isupper():  # no HTTP method
             self._security.count(failed=1)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from node.auth.errors import UnsafeBind
 from node.doors.doors import Doors
 from node.doors.rule import loopback
+from node.gateway.answers import alternative
 from node.gateway.clock import DateLine
 from node.gateway.connections import ConnectionTable
 from node.gateway.exchange import HttpExchange
@@ -68,14 +69,19 @@ async def serve_http(
     is_ready: Callable[[], bool] = lambda: True,
     limits: HttpLimits | None = None,
     context: ssl.SSLContext | None = None,
+    http3_port: int | None = None,
 ) -> Gateway:
-    """Listen on a bound TCP socket (`open_socket`, or the service manager's); with ``context``, over TLS."""
+    """Listen on a bound TCP socket (`open_socket`, or the service manager's); with ``context``, over TLS.
+
+    ``http3_port`` is where the same is served over HTTP/3. Answers over TLS say so: browsers ask for that.
+    """
     limits = limits or HttpLimits()
     routes = Routes(service, doors or Doors(), is_ready)
     table, date = ConnectionTable(limits), DateLine()
+    elsewhere = b"" if context is None or http3_port is None else alternative(http3_port)
 
     def speaker(link: ClientLink) -> HttpExchange:
-        return HttpExchange(link, service, routes, limits, date)
+        return HttpExchange(link, service, routes, limits, date, elsewhere)
 
     security = Security(context, HandshakeTurns(limits.tls_handshakes_per_turn), date) if context is not None else None
 

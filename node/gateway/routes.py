@@ -65,7 +65,15 @@ class Plan:
 class Routes:
     """The paths of the node."""
 
-    def __init__(self, service: RpcService, doors: Doors, is_ready: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        service: RpcService,
+        doors: Doors,
+        is_ready: Callable[[], bool],
+        way: Way = Way.HTTP,
+    ) -> None:
+        """``way`` is that of requests which do not ask for a WebSocket."""
+        self._way = way
         self._service = service
         self.doors = doors
         """Who may come in."""
@@ -82,7 +90,7 @@ class Routes:
         self, head: RequestHead, address: str | None, secure: bool = False, certificate: bytes | None = None
     ) -> Plan:
         """What to do with a request of the peer at ``address``, who has shown ``certificate`` over TLS."""
-        visitor = visitor_of(head, address)._replace(secure=secure, certificate=certificate)
+        visitor = visitor_of(head, address, self._way)._replace(secure=secure, certificate=certificate)
         caller, origin, refused, delay_s = self.doors.judge(visitor)
         headers = readable_by(origin) if origin is not None else b""
         asks_for_page = head.method == "OPTIONS" and origin is not None
@@ -166,11 +174,11 @@ def _is_websocket(head: RequestHead) -> bool:
     return head.method == "GET" and head.offer == b"websocket" and head.length == 0
 
 
-def visitor_of(head: RequestHead, address: str | None) -> Visitor:
+def visitor_of(head: RequestHead, address: str | None, way: Way) -> Visitor:
     """What a request shows of its sender."""
     origins, authorizations = head.values(b"origin"), head.values(b"authorization")
     forwarded = any(name in FORWARDED for name, _ in head.headers)
-    way = Way.WEBSOCKET if _is_websocket(head) else Way.HTTP
+    way = Way.WEBSOCKET if _is_websocket(head) else way
     tokens = _tokens_of(head.query) if way is Way.WEBSOCKET and head.query else ()
     return Visitor(_texts(head.hosts), address, _texts(origins), _texts(authorizations), forwarded, way, tokens=tokens)
 

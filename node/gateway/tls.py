@@ -17,6 +17,8 @@ HANDSHAKE = 0x16
 """First byte of a TLS connection: the record type of a ClientHello. No HTTP method begins with it."""
 RECORD_BYTES = 16 * 1024
 """Largest plaintext of a record (RFC 8446, 5.1)."""
+HEAD_BYTES = 5
+"""Type, version and length of a record, which are not encrypted."""
 
 
 class TlsFault(Exception):
@@ -33,18 +35,33 @@ class TlsLayer:
         """Whether the handshake is complete."""
         self.has_ended = False
         """Whether the peer has said that it sends no more (``close_notify``)."""
+        self.silent_records = 0
+        """Records behind the handshake that carried no data."""
+        self._head = b""
+        """What has arrived of the head of the next record."""
+        self._rest_bytes = 0
+        """Bytes of the last record that have not arrived."""
 
     @property
     def certificate(self) -> bytes | None:
         """The certificate by which the peer has proved who it is, DER; only one that the context has verified."""
         return self._tls.getpeercert(binary_form=True)
 
-    def receive(self, data: bytes) -> bytes:
-        """Take bytes of the peer and return what they carry. Raises `TlsFault`.
+    def receive(self, data: bytes, records_max: int) -> tuple[bytes, bytes]:
+        """Take so many records of the peer; returns what they carry, and the bytes that are left. Raises `TlsFault`.
 
         What is to be answered by TLS itself is in `sent` afterwards, also after a fault.
         """
-        self._received.write(data)
+        size, records = self._measure(data, records_max)
+        self._received.write(data[:size] if size < len(data) else data)
+        was_established = self.is_established
+        parts = self._open()
+        if was_established:
+            self.silent_records += max(0, records - len(parts))
+        return parts[0] if len(parts) == 1 else b"".join(parts), data[size:]
+
+    def _open(self) -> list[bytes]:
+        """What the records that have arrived carry, each for itself. Raises `TlsFault`."""
         parts: list[bytes] = []
         try:
             if not self.is_established:
@@ -59,7 +76,27 @@ class TlsLayer:
             self.has_ended = True
         except ssl.SSLError as error:
             raise TlsFault(error.reason or str(error)) from None
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return parts
+
+    def _measure(self, data: bytes, records_max: int) -> tuple[int, int]:
+        """How many bytes the next records have, if they are as many; and how many of them end there."""
+        position = records = 0
+        while position < len(data):
+            if self._rest_bytes:
+                step = min(self._rest_bytes, len(data) - position)
+                self._rest_bytes -= step
+                records += not self._rest_bytes
+                position += step
+            elif records >= records_max:
+                break
+            else:
+                step = min(HEAD_BYTES - len(self._head), len(data) - position)
+                self._head += data[position : position + step]
+                position += step
+                if len(self._head) == HEAD_BYTES:
+                    self._rest_bytes, self._head = int.from_bytes(self._head[3:], "big"), b""
+                    records += not self._rest_bytes
+        return position, records
 
     def sent(self) -> bytes:
         """What is to be sent to the peer, each byte once."""

@@ -81,15 +81,19 @@ class RpcService:
         *,
         caller: Caller = NODE,
         methods: ConnectionMethods | None = None,
+        stream_id: int | None = None,
     ) -> bytes | Coroutine[Any, Any, bytes | None] | None:
-        """`answer` if nothing has to be waited for, else the coroutine that has it."""
+        """`answer` if nothing has to be waited for, else the coroutine that has it.
+
+        ``stream_id`` is for clients that may leave a single request (`ConnectedClient.leave`).
+        """
         client = client or ConnectedClient()
         if len(body) > LARGE_BYTES:
-            return self._answer_large(body, client, caller, methods)
+            return self._answer_large(body, client.working(self.context.limits, stream_id, methods), caller)
         if self.context.limits.short_road and caller.rate is None:
             typed = decode_typed(body)
             if typed is not None and caller.rights.allow(typed.method.name):
-                return self._answer_typed(typed, client, caller)
+                return self._answer_typed(typed, client, caller, stream_id)
         decoded = self._decoded(body, caller)
         self._charge(decoded, caller)
         if isinstance(decoded, bytes):
@@ -102,10 +106,10 @@ class RpcService:
                 answer = self.brief.attempt(self._encoded(request), kind_of(name, request.params))
                 if answer is not LONG:
                     return answer
-        return self._answer_small(decoded, client, methods)
+        return self._answer_small(decoded, client.working(self.context.limits, stream_id, methods))
 
     def _answer_typed(
-        self, request: TypedRequest, client: ConnectedClient, caller: Caller
+        self, request: TypedRequest, client: ConnectedClient, caller: Caller, stream_id: int | None
     ) -> bytes | Coroutine[Any, Any, bytes | None] | None:
         """The answer to a read, at once if it is short."""
         name, dispatcher = request.method.name, self.dispatcher
@@ -120,29 +124,23 @@ class RpcService:
 
         if request.method.brief and (answer := self.brief.attempt(job, request.kind)) is not LONG:
             return answer
-        return self._answer_elsewhere(request, job, client)
+        return self._answer_elsewhere(request, job, client.working(self.context.limits, stream_id))
 
-    async def _answer_elsewhere(
-        self, request: TypedRequest, job: Callable[[], bytes], client: ConnectedClient
-    ) -> bytes | None:
-        with client.working(self.context.limits) as work:
+    async def _answer_elsewhere(self, request: TypedRequest, job: Callable[[], bytes], work: Work) -> bytes | None:
+        with work:
             try:
                 return await self.readers.run(job, work)
             except ZvmdError as error:
                 return self.dispatcher.encode_error(request.id, error, request.method.name)
 
-    async def _answer_large(
-        self, body: bytes, client: ConnectedClient, caller: Caller, methods: ConnectionMethods | None
-    ) -> bytes | None:
-        with client.working(self.context.limits, methods=methods) as work:
+    async def _answer_large(self, body: bytes, work: Work, caller: Caller) -> bytes | None:
+        with work:
             decoded = await self.readers.run(lambda: self._decoded(body, caller), work)
             self._charge(decoded, caller)
             return await self._answer_decoded(decoded, work)
 
-    async def _answer_small(
-        self, decoded: Body, client: ConnectedClient, methods: ConnectionMethods | None
-    ) -> bytes | None:
-        with client.working(self.context.limits, methods=methods) as work:
+    async def _answer_small(self, decoded: Body, work: Work) -> bytes | None:
+        with work:
             return await self._answer_decoded(decoded, work)
 
     def _decoded(self, body: bytes, caller: Caller) -> Body | bytes:

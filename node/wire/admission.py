@@ -6,6 +6,7 @@ All sources are spoofable until a Retry token or a handshake came back from them
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 from typing import Any, Generic, Protocol, TypeVar
 
 from node.wire.limits import WireLimits
@@ -24,8 +25,9 @@ H = TypeVar("H", bound=Holder)
 class Places(Generic[H]):
     """The limits on connections, in total and per address.
 
-    When all places are taken, a newcomer gets that of the oldest peer that has not said Hello, so neither half-open
-    handshakes nor silent peers keep others out.
+    When all places are taken, a newcomer gets that of the oldest peer that has not shown to be a client (said Hello),
+    so neither half-open handshakes nor silent peers keep others out; then that of the one idle for the longest, of
+    those that say so (`set_busy`).
     """
 
     def __init__(self, limits: WireLimits) -> None:
@@ -33,6 +35,8 @@ class Places(Generic[H]):
         self._held: dict[H, None] = {}
         self._greeting: dict[H, None] = {}
         """Holders that have not said Hello, oldest first."""
+        self._idle: dict[H, None] = {}
+        """Others that have nothing to do, the one idle for the longest first."""
         self._half_open: set[H] = set()
         self._of_address: Counter[str] = Counter()
 
@@ -66,8 +70,14 @@ class Places(Generic[H]):
         self._half_open.discard(holder)
 
     def greeted(self, holder: H) -> None:
-        """It said Hello: it keeps its place until it ends."""
+        """It said Hello: it keeps its place until it ends or is idle."""
         self._greeting.pop(holder, None)
+
+    def set_busy(self, holder: H, is_busy: bool) -> None:
+        """Whether it has work under way. Only for one that has said Hello; who never calls this is never idle."""
+        self._idle.pop(holder, None)
+        if not is_busy and holder in self._held:
+            self._idle[holder] = None
 
     def release(self, holder: H) -> None:
         """It ended. Idempotent."""
@@ -75,6 +85,7 @@ class Places(Generic[H]):
             return
         del self._held[holder]
         self._greeting.pop(holder, None)
+        self._idle.pop(holder, None)
         self._half_open.discard(holder)
         self._of_address[holder.address] -= 1
         if not self._of_address[holder.address]:
@@ -88,4 +99,5 @@ class Places(Generic[H]):
 
     def _to_leave(self, address: str) -> H | None:
         only_its_own = self._address_is_full(address)
-        return next((held for held in self._greeting if not only_its_own or held.address == address), None)
+        candidates = chain(self._greeting, self._idle)
+        return next((held for held in candidates if not only_its_own or held.address == address), None)

@@ -32,6 +32,7 @@ from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 
+from node.wire.http3 import Http3Library
 from node.wire.initial import VERSION_1
 from node.wire.library import (
     HANDSHAKE_MAX_BYTES,
@@ -77,6 +78,13 @@ class AioquicConnection(QuicConnection):
         try:
             super().stop_stream(stream_id, error_code)
         except ValueError as error:
+            raise StreamGone(str(error)) from None
+
+    def reset_stream(self, stream_id: int, error_code: int) -> None:
+        """Send no more. Raises `StreamGone`."""
+        try:
+            super().reset_stream(stream_id, error_code)
+        except (ValueError, RuntimeError) as error:
             raise StreamGone(str(error)) from None
 
     def get_send_buffer_size(self) -> int:
@@ -149,6 +157,13 @@ def _exceeded(frame_type: int, what: str) -> QuicConnectionError:
     return QuicConnectionError(error_code=code, frame_type=frame_type, reason_phrase=what)
 
 
+def http3() -> Http3Library:
+    """Its HTTP/3, which is imported only where it is spoken."""
+    from node.wire.aioquic_http3 import HTTP3
+
+    return HTTP3
+
+
 async def _listen(make: Callable[[], asyncio.DatagramProtocol], bound: socket.socket) -> asyncio.DatagramTransport:
     logging.getLogger("quic").setLevel(logging.ERROR)  # it warns of every connection that ends
     bound.setblocking(False)
@@ -170,4 +185,5 @@ LIBRARY = QuicLibrary(
     encode_versions=encode_quic_version_negotiation,
     listen=_listen,
     send=_send,
+    http3=http3,
 )

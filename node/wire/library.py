@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, Protocol
 
 from node.auth.certificate import TlsFiles
 from node.ops.errors import LibraryMissing
+from node.wire.http3 import Http3Library
 from node.wire.limits import WireLimits
-from zvmd.frames import ALPN
 
 CONNECTION_ID_BYTES = 8
 """Length of the connection IDs of this node; the library issues no others."""
@@ -64,6 +64,9 @@ class LibraryConnection(Protocol):
     def stop_stream(self, stream_id: int, error_code: int) -> None:
         """Ask the peer to send no more. Raises `StreamGone`."""
 
+    def reset_stream(self, stream_id: int, error_code: int) -> None:
+        """Send no more, and tell the peer why. Raises `StreamGone`."""
+
     def get_send_buffer_size(self) -> int:
         """Bytes of all streams that wait to be sent."""
 
@@ -84,6 +87,7 @@ class Events(NamedTuple):
     stop_sending: type
     """``stream_id``"""
     handshake_completed: type
+    """``alpn_protocol``"""
     terminated: type
     id_issued: type
     """``connection_id``"""
@@ -97,8 +101,8 @@ class QuicLibrary(NamedTuple):
     connection: Callable[..., LibraryConnection]
     """Makes a connection. Arguments: ``configuration``, ``original_destination_connection_id``, and
     ``retry_source_connection_id`` (None without a Retry)."""
-    configuration: Callable[[WireLimits, TlsFiles], Any]
-    """Makes the argument of that name."""
+    configuration: Callable[[WireLimits, TlsFiles, list[str]], Any]
+    """Makes the argument of that name. The last of its own are the protocols by their names in ALPN."""
     events: Events
     faults: tuple[type[Exception], ...]
     """Exceptions by which it gives up a connection: what its peer did, not bugs of this node."""
@@ -111,13 +115,15 @@ class QuicLibrary(NamedTuple):
     """Connects a protocol to a bound socket. A burst of one sender may arrive as ``datagrams_received``."""
     send: Callable[[asyncio.DatagramTransport, list[tuple[bytes, Any]]], None]
     """Sends datagrams."""
+    http3: Callable[[], Http3Library]
+    """Its HTTP/3."""
 
 
-def configured(make: Callable[..., Any], limits: WireLimits, tls: TlsFiles, **own: Any) -> Any:
+def configured(make: Callable[..., Any], limits: WireLimits, tls: TlsFiles, names: list[str], **own: Any) -> Any:
     """A library's ``QuicConfiguration``, made by ``make``; ``own`` are options that only this library has."""
     configuration = make(
         is_client=False,
-        alpn_protocols=[ALPN],
+        alpn_protocols=names,
         connection_id_length=CONNECTION_ID_BYTES,
         idle_timeout=limits.idle_timeout_s,
         max_data=limits.receive_window_bytes,

@@ -49,5 +49,7 @@ class WireLimits:
     """Event streams pause when so many bytes are on their way to the peer."""
     unconfirmed_max_bytes: int = 64 * 1024 * 1024
     """A peer with so many unacknowledged bytes is disconnected."""
+    stop_s: float = 5.0
+    """For requests to be answered when the node stops."""
     receipt_wait_max_s: float = 60.0
     idle_timeout_s: float = 60.0

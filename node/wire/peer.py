@@ -1,57 +1,82 @@
-"""One QUIC connection of the listener: moves bytes between library and sans-IO state, and ends in one place."""
+"""One QUIC connection of the listener: moves bytes between library and speaker, and ends in one place.
+
+What is spoken on it is a `WireSpeaker`'s, which the handshake chooses (ALPN, RFC 7301).
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Coroutine
-from functools import cache, partial
+from functools import cache
 from typing import Any, Protocol
 
 import structlog
 
-from chain.errors import ZvmdError
 from node.doors.doors import Stay
-from node.doors.visitor import Verdict
-from node.rpc.caller import Caller
 from node.rpc.work import ConnectedClient
-from node.wire import codec
-from node.wire.answers import Answerer
-from node.wire.connection import ConnectionState, ServerConnection
-from node.wire.errors import HelloTooLong, PeerFault, PlaceNeeded, SlowReader, TooManyConnections, WireError, WrongToken
-from node.wire.events import ConnectionRefused, Greeted, RequestReceived, RequestRefused, StreamEnded, StreamRefused
+from node.wire.errors import HelloTooLate, HelloTooLong, PeerFault, PlaceNeeded, WireError, WrongToken
 from node.wire.library import Events, LibraryConnection, QuicLibrary, StreamGone
 from node.wire.limits import WireLimits
-from node.wire.rights import admit
-from zvmd.frames import Welcome, encode_frame
 
 _log = structlog.get_logger("wire")
 
-DRAIN_POLL_S = 0.005
 CLOSING_S = 3.0
 """How long at most an ended connection answers with its close (RFC 9000, 10.2) before its state is freed."""
+
+
+class WireSpeaker(Protocol):
+    """What is spoken on a connection. The peer calls, on the event loop; an exception ends the connection."""
+
+    @property
+    def first_datagrams_max(self) -> int:
+        """Most datagrams of a peer before `WirePeer.greeted`."""
+
+    @property
+    def no_error(self) -> int:
+        """The application error code of a connection that ends in order."""
+
+    def stream_data(self, event: Any) -> None:
+        """Bytes of a stream: an event of the library's type ``Events.stream_data``."""
+
+    def stream_given_up(self, event: Any) -> None:
+        """The peer has reset a stream, or wants nothing more of it."""
+
+    def advanced(self) -> None:
+        """Datagrams were received or sent: there may be room for more."""
+
+    def stop(self) -> None:
+        """The node stops: close when what is under way is answered."""
+
+    def end(self) -> None:
+        """Tell what is under way that the node has stopped, and close."""
+
+    def code_of(self, error: WireError) -> int:
+        """The application error code that means this error."""
+
+    def lost(self) -> None:
+        """The connection is over."""
 
 
 class Listener(Protocol):
     """What a connection needs from its listener."""
 
     limits: WireLimits
-    answerer: Answerer
     library: QuicLibrary
 
-    def enter(self, address: str, token: bytes) -> Verdict:
-        """Who comes in with a token."""
+    def speaker(self, peer: WirePeer, alpn: str | None) -> WireSpeaker:
+        """What is spoken, by the name in ALPN; None: of a client that offers no protocol."""
 
     def stay(self, end: Callable[[], None]) -> Stay:
         """A connection has come; ``end`` closes it at once."""
-
-    def welcome(self) -> Welcome: ...
 
     def proved(self, peer: WirePeer) -> None:
         """The handshake is finished."""
 
     def greeted(self, peer: WirePeer) -> None:
-        """A valid Hello arrived."""
+        """It is a client of this node: see `WirePeer.greeted`."""
+
+    def busy(self, peer: WirePeer, is_busy: bool) -> None:
+        """Whether it keeps its place when another needs one."""
 
     def peer_gone(self, peer: WirePeer) -> None:
         """The connection has ended; its place is free."""
@@ -67,7 +92,7 @@ class Listener(Protocol):
 
 
 class WirePeer:
-    """One connection. The answers of one turn of the loop are sent together.
+    """One connection. What is written in one turn of the loop is sent together.
 
     An exception while handling its datagrams, timers and answers ends this connection only, and every ending goes
     through `_end`, which frees its place.
@@ -79,61 +104,57 @@ class WirePeer:
         self.address = address
         self.names: set[bytes] = set()
         """Connection IDs by which the listener knows it."""
-        self.subscriptions: dict[int, asyncio.Task[None]] = {}
         self.client = ConnectedClient()
-        self._quic = quic
+        self.quic = quic
+        self.is_gone = False
+        """Whether it has ended: nothing more is read or written."""
         self._transport = transport
         self._listener = listener
         self._limits = listener.limits
         self._loop = asyncio.get_running_loop()
-        self._state = ServerConnection(listener.limits, partial(listener.enter, address), self._loop.time())
-        self._stay = listener.stay(self._ended_by_owner)
-        self._hello_timer = self._loop.call_at(self._state.hello_deadline, self._guarded, self._hello_expired)
+        self.begun_at = self._loop.time()
+        self._speaker: WireSpeaker | None = None
+        """Not known before the handshake is finished."""
+        self._handshake_timer = self._loop.call_later(
+            self._limits.hello_within_s, self.guarded, self.refuse, HelloTooLate("the handshake took too long")
+        )
+        self._is_greeted = False
+        self.stay = listener.stay(self._ended_by_owner)
+        """Whose tokens its requests came with."""
         self._datagrams_before_hello = 0
         self._handlers = _handlers(listener.library.events)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
         self._transmission: asyncio.Handle | None = None
-        self._out: dict[int, list[bytes]] = {}
-        self._out_scheduled = False
-        self._unanswered: Counter[int] = Counter()
-        self._half_closed: set[int] = set()
-        self._ending: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._gone = False
         self._closing_timer: asyncio.TimerHandle | None = None
         self._forgotten = False
 
     @property
     def has_authenticated(self) -> bool:
         """Whether any of its packets could be decrypted."""
-        return not self._forgotten and self._quic.has_authenticated
+        return not self._forgotten and self.quic.has_authenticated
+
+    # -- for the speaker ---------------------------------------------------------------------------
 
     @property
-    def caller(self) -> Caller:
-        """Who it is."""
-        return self._state.caller
+    def events(self) -> Events:
+        """Types of the library's events."""
+        return self._listener.library.events
 
-    # -- for the answerer --------------------------------------------------------------------------
+    @property
+    def unsent(self) -> int:
+        """Bytes of all streams that wait to be sent."""
+        return self.quic.get_send_buffer_size()
 
-    def write(self, stream_id: int, frames: bytes) -> None:
-        """Queue frames; those of one loop turn are sent together."""
-        if self._gone:
-            return
-        self._out.setdefault(stream_id, []).append(frames)
-        if not self._out_scheduled:
-            self._out_scheduled = True
-            self._loop.call_soon(self._guarded, self._flush)
+    def greeted(self) -> None:
+        """The peer has shown that it is a client of this node: it keeps its place."""
+        self._is_greeted = True
+        self._listener.greeted(self)
 
-    def answered(self, stream_id: int, size_bytes: int) -> None:
-        """See `ServerConnection.answered`; a stream the peer has ended is ended after its last answer."""
-        self._state.answered(size_bytes)
-        self._unanswered[stream_id] -= 1
-        if not self._unanswered[stream_id]:
-            del self._unanswered[stream_id]
-            if stream_id in self._half_closed:
-                self._half_closed.remove(stream_id)
-                self._end_stream(stream_id)
+    def set_busy(self, is_busy: bool) -> None:
+        """Whether it has work under way; an idle connection may lose its place to a new one. For greeted peers."""
+        self._listener.busy(self, is_busy)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a task that is cancelled when the connection ends."""
@@ -142,69 +163,51 @@ class WirePeer:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def drained(self) -> None:
-        """Return when little is waiting to be sent."""
-        while not self._gone and self._quic.get_send_buffer_size() > self._limits.unconfirmed_pause_bytes:
-            await asyncio.sleep(DRAIN_POLL_S)
+    def stop_stream(self, stream_id: int, code: int) -> None:
+        """Ask the peer to send no more on a stream."""
+        try:
+            self.quic.stop_stream(stream_id, code)
+        except StreamGone:
+            return  # the peer has ended it already
 
-    # -- the library -------------------------------------------------------------------------------
-
-    def datagrams_received(self, data: list[bytes], addr: Any) -> None:
-        """Take datagrams of one sender."""
-        self._guarded(self._take, data, addr)
-
-    def _take(self, data: list[bytes], addr: Any) -> None:
-        if self._forgotten:
-            return
-        if self._state.state is not ConnectionState.OPEN and not self._gone:
-            self._datagrams_before_hello += len(data)
-            if self._datagrams_before_hello > self._limits.hello_datagrams_max:
-                self._refuse(1, HelloTooLong(f"{self._datagrams_before_hello} datagrams"))
-                return
-        self._quic.receive_many_datagrams(data, addr, now=self._loop.time())
-        self._process_events()
-        self._transmit_soon()
-
-    def _transmit_soon(self) -> None:
+    def transmit_soon(self) -> None:
+        """Send what is to be sent at the end of this turn of the loop."""
         if self._transmission is None and not self._forgotten:
-            self._transmission = self._loop.call_soon(self._guarded, self._transmit)
+            self._transmission = self._loop.call_soon(self.guarded, self.transmit)
 
-    def _transmit(self) -> None:
+    def transmit(self) -> None:
         """Send what is to be sent now, and set the timer."""
         if self._transmission is not None:
             self._transmission.cancel()
             self._transmission = None
         if self._forgotten:
             return
-        if datagrams := self._quic.datagrams_to_send(now=self._loop.time()):
+        if datagrams := self.quic.datagrams_to_send(now=self._loop.time()):
             self._listener.library.send(self._transport, datagrams)
             self._process_events()
+            if self._speaker is not None and not self.is_gone:
+                self._speaker.advanced()
         if not self._forgotten:
-            self._set_timer(self._quic.get_timer())
+            self._set_timer(self.quic.get_timer())
 
-    def _set_timer(self, due: float | None) -> None:
-        if due == self._timer_at:
+    def refuse(self, error: WireError) -> None:
+        """End the connection because of what the peer did."""
+        if self.is_gone:
             return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None if due is None else self._loop.call_at(due, self._guarded, self._timer_expired)
-        self._timer_at = due
+        _log.warning("connection_refused", peer=self.address, code=error.code, reason=str(error))
+        self.close(self._code_of(error), error.code)
 
-    def _timer_expired(self) -> None:
-        assert self._timer_at is not None
-        now = max(self._timer_at, self._loop.time())
-        self._timer = self._timer_at = None
-        self._quic.handle_timer(now=now)
-        self._process_events()
-        self._transmit()
+    def close(self, code: int, reason: str) -> None:
+        """End the connection, with an application error code that says why."""
+        if self.is_gone:
+            return
+        try:
+            self.quic.close(error_code=code, reason_phrase=reason)
+            self.transmit_soon()
+        finally:
+            self._end()
 
-    def _process_events(self) -> None:
-        while not self._forgotten and (event := self._quic.next_event()) is not None:
-            handle = self._handlers.get(type(event))
-            if handle is not None:
-                handle(self, event)
-
-    def _guarded(self, work: Callable[..., None], *arguments: Any) -> None:
+    def guarded(self, work: Callable[..., None], *arguments: Any) -> None:
         """Run ``work`` for this connection; an exception ends the connection, not the listener."""
         try:
             work(*arguments)
@@ -215,32 +218,48 @@ class WirePeer:
             _log.error("connection_failed", peer=self.address, reason=str(error), exc_info=trace)
             self.drop(PeerFault("a bug in zvmd ended a connection"))
 
+    # -- for the listener --------------------------------------------------------------------------
+
+    def datagrams_received(self, data: list[bytes], addr: Any) -> None:
+        """Take datagrams of one sender."""
+        self.guarded(self._take, data, addr)
+
     def drop(self, reason: WireError | None = None) -> None:
         """End the connection at once. A reason is sent to the peer if that is still possible."""
         try:
-            if reason is not None and not self._gone:
-                self._say_goodbye(reason.quic_code, reason.code)
+            if reason is not None and not self.is_gone:
+                self._say_goodbye(self._code_of(reason), reason.code)
         finally:
             self._finish()
+
+    def stop(self) -> None:
+        """The node stops: close when what is under way is answered."""
+        if self._speaker is None:
+            self.leave()
+        elif not self.is_gone:
+            self.guarded(self._speaker.stop)
+
+    def end(self) -> None:
+        """Tell what is under way that the node has stopped, and close."""
+        if self._speaker is None:
+            self.leave()
+        elif not self.is_gone:
+            self.guarded(self._speaker.end)
 
     def leave(self) -> None:
         """End the connection at once because the node stops."""
         try:
-            if not self._gone:
-                self._say_goodbye(0, "")
+            if not self.is_gone:
+                self._say_goodbye(0 if self._speaker is None else self._speaker.no_error, "")
         finally:
             self._finish()
 
-    def _say_goodbye(self, code: int, reason: str) -> None:
-        try:
-            self._quic.close(error_code=code, reason_phrase=reason)
-            self._transmit()
-        except Exception as error:
-            _log.debug("close_not_sent", peer=self.address, reason=str(error))
+    def give_way(self) -> None:
+        """Close, to give the place to a newcomer."""
+        self.guarded(self.refuse, PlaceNeeded("another peer needed the place of one without work"))
 
-    def _finish(self) -> None:
-        self._end()
-        self._listener.forget(self)
+    def _ended_by_owner(self) -> None:
+        self.guarded(self.refuse, WrongToken("the token was revoked or has expired"))
 
     def forgotten(self) -> None:
         """The listener no longer hands it datagrams: it sends none either. Idempotent."""
@@ -251,25 +270,61 @@ class WirePeer:
             if handle is not None:
                 handle.cancel()
         self._timer = self._transmission = self._closing_timer = None
-        self._quic.release()
+        self.quic.release()
 
-    def give_way(self) -> None:
-        """Close, to give the place to a newcomer."""
-        self._guarded(self._refuse, 1, PlaceNeeded("no Hello before another peer needed the place"))
+    # -- the library -------------------------------------------------------------------------------
 
-    def _ended_by_owner(self) -> None:
-        self._guarded(self._refuse, 1, WrongToken("the token was revoked or has expired"))
+    def _take(self, data: list[bytes], addr: Any) -> None:
+        if self._forgotten:
+            return
+        if not self._is_greeted and not self.is_gone:
+            self._datagrams_before_hello += len(data)
+            speaker = self._speaker
+            most = self._limits.hello_datagrams_max if speaker is None else speaker.first_datagrams_max
+            if self._datagrams_before_hello > most:
+                self.refuse(HelloTooLong(f"{self._datagrams_before_hello} datagrams"))
+                return
+        self.quic.receive_many_datagrams(data, addr, now=self._loop.time())
+        self._process_events()
+        if self._speaker is not None and not self.is_gone:
+            self._speaker.advanced()
+        self.transmit_soon()
+
+    def _set_timer(self, due: float | None) -> None:
+        if due == self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if due is None else self._loop.call_at(due, self.guarded, self._timer_expired)
+        self._timer_at = due
+
+    def _timer_expired(self) -> None:
+        assert self._timer_at is not None
+        now = max(self._timer_at, self._loop.time())
+        self._timer = self._timer_at = None
+        self.quic.handle_timer(now=now)
+        self._process_events()
+        self.transmit()
+
+    def _process_events(self) -> None:
+        while not self._forgotten and (event := self.quic.next_event()) is not None:
+            handle = self._handlers.get(type(event))
+            if handle is not None:
+                handle(self, event)
+
+    def _handshake_completed(self, event: Any) -> None:
+        self._handshake_timer.cancel()
+        if not self.is_gone:
+            self._listener.proved(self)
+            self._speaker = self._listener.speaker(self, event.alpn_protocol)
 
     def _stream_data(self, event: Any) -> None:
-        for happened in self._state.receive(event.stream_id, event.data, event.end_stream, self._loop.time()):
-            self._handle(happened)
+        if self._speaker is not None and not self.is_gone:
+            self._speaker.stream_data(event)
 
     def _stream_given_up(self, event: Any) -> None:
-        self._state.stream_reset(event.stream_id)
-        self.client.leave(event.stream_id)
-
-    def _handshake_completed(self, _: Any) -> None:
-        self._listener.proved(self)
+        if self._speaker is not None and not self.is_gone:
+            self._speaker.stream_given_up(event)
 
     def _id_issued(self, event: Any) -> None:
         self._listener.named(self, event.connection_id)
@@ -280,111 +335,36 @@ class WirePeer:
     def _terminated(self, _: Any) -> None:
         self._finish()
 
-    def _handle(self, event: object) -> None:
-        if isinstance(event, RequestReceived) and self._admits(event):
-            self._unanswered[event.stream_id] += 1
-            self._listener.answerer.start(self, event.stream_id, event.request, event.size_bytes)
-        elif isinstance(event, Greeted):
-            self._hello_timer.cancel()
-            if self._stay.use(self.caller) is not None:
-                self._state.ended()
-                self._refuse(event.stream_id, TooManyConnections("this token has as many connections as it may have"))
-                return
-            self._listener.greeted(self)
-            self.write(event.stream_id, encode_frame(self._listener.welcome()))
-        elif isinstance(event, StreamEnded):
-            if event.stream_id in self._unanswered:
-                self._half_closed.add(event.stream_id)
-            else:
-                self._end_stream(event.stream_id)
-        elif isinstance(event, RequestRefused):
-            self.write(event.stream_id, encode_frame(codec.failure_of(event.request_id, event.error)))
-        elif isinstance(event, StreamRefused):
-            self.write(event.stream_id, encode_frame(codec.failure_of(0, event.error)))
-            self._end_stream(event.stream_id)
-            self._stop(event.stream_id, event.error)
-        elif isinstance(event, ConnectionRefused):
-            if event.delay_s:
-                self._hello_timer.cancel()
-                self._hello_timer = self._loop.call_later(
-                    event.delay_s, self._guarded, self._refuse, event.stream_id, event.error
-                )
-            else:
-                self._refuse(event.stream_id, event.error)
-
-    def _admits(self, event: RequestReceived) -> bool:
-        """Whether the peer may make this request; if not, the refusal is sent here."""
-        try:
-            admit(event.request, self._state.caller)
-        except ZvmdError as error:
-            self._state.answered(event.size_bytes)
-            request_id = getattr(event.request, "id", 0)
-            self.write(event.stream_id, encode_frame(codec.failure_of(request_id, error)))
-            return False
-        return True
-
     # -- the end -----------------------------------------------------------------------------------
 
-    def _refuse(self, stream_id: int, error: WireError) -> None:
-        if self._gone:
-            return
-        _log.warning("connection_refused", peer=self.address, code=error.code, reason=str(error))
-        try:
-            if stream_id % 4 == 0:
-                self.write(stream_id, encode_frame(codec.failure_of(0, error)))
-                self._send()
-            self._quic.close(error_code=error.quic_code, reason_phrase=error.code)
-            self._transmit_soon()
-        finally:
-            self._end()
+    def _code_of(self, error: WireError) -> int:
+        return error.quic_code if self._speaker is None else self._speaker.code_of(error)
 
-    def _hello_expired(self) -> None:
-        now = max(self._loop.time(), self._state.hello_deadline)  # uvloop's timers may be a millisecond early
-        for event in self._state.expire(now):
-            self._handle(event)
-
-    def _stop(self, stream_id: int, error: WireError) -> None:
+    def _say_goodbye(self, code: int, reason: str) -> None:
         try:
-            self._quic.stop_stream(stream_id, error.quic_code)
-        except StreamGone:
-            return  # the peer has ended it already
+            self.quic.close(error_code=code, reason_phrase=reason)
+            self.transmit()
+        except Exception as error:
+            _log.debug("close_not_sent", peer=self.address, reason=str(error))
+
+    def _finish(self) -> None:
+        self._end()
+        self._listener.forget(self)
 
     def _end(self) -> None:
         """The only place where a connection ends: cancels its work and frees its place."""
-        if self._gone:
+        if self.is_gone:
             return
-        self._gone = True
+        self.is_gone = True
         self.client.leave()
-        self._stay.over()
-        self._state.ended()
-        self._hello_timer.cancel()
-        self._out.clear()
+        self.stay.over()
+        self._handshake_timer.cancel()
         for task in self._tasks:
             task.cancel()
         self._listener.peer_gone(self)
         self._closing_timer = self._loop.call_later(CLOSING_S, self._listener.forget, self)
-
-    def _end_stream(self, stream_id: int) -> None:
-        self._ending.add(stream_id)
-        self.write(stream_id, b"")
-
-    def _flush(self) -> None:
-        self._send()
-        if not self._gone and self._quic.get_send_buffer_size() > self._limits.unconfirmed_max_bytes:
-            self._refuse(1, SlowReader(f"{self._limits.unconfirmed_max_bytes} bytes are waiting"))
-
-    def _send(self) -> None:
-        self._out_scheduled = False
-        if self._gone:
-            return
-        out, self._out = self._out, {}
-        for stream_id, frames in out.items():
-            try:
-                self._quic.send_stream_data(stream_id, b"".join(frames), end_stream=stream_id in self._ending)
-            except StreamGone:
-                self._state.stream_reset(stream_id)  # the peer has reset it; nobody reads the answer
-        self._ending.clear()
-        self._transmit()
+        if self._speaker is not None:
+            self._speaker.lost()
 
 
 @cache

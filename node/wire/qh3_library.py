@@ -3,13 +3,16 @@
 - Padding behind the last packet of a datagram was not counted as received. A client that pads there, as aioquic does,
   left a third of the anti-amplification limit of RFC 9000, 8.1, and the first flight did not fit.
 - A flight that does not fit raised, and the datagrams already built for it were lost.
-- A client with a connection ID of length zero (RFC 9000, 5.1: Chrome, quic-go) failed the check of RFC 9000, 7.3.
+- A client with a connection ID of length zero (RFC 9000, 5.1: Chrome, quic-go) failed the check of RFC 9000, 7.3, and
+  was sent packets with the ID that it had chosen for the server. So the core gets the empty ID, its Initial keys are
+  made here, and the server goes on with the ID that the client chose, as the core accepts no third one.
 - A handshake message that announces 16 MiB was kept, and copied whole for each packet (RFC 9000, 7.5: limit it).
 """
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 import socket
 from collections.abc import Callable, Iterator
@@ -25,13 +28,20 @@ from qh3.quic.configuration import QuicConfiguration
 from qh3.quic.connection import QuicConnection, QuicConnectionError
 from qh3.quic.packet import QuicErrorCode, QuicFrameType, encode_quic_retry, encode_quic_version_negotiation
 
+from node.wire.http3 import Http3Library
 from node.wire.library import (
+    CONNECTION_ID_BYTES,
     HANDSHAKE_MAX_BYTES,
     QuicLibrary,
     StreamGone,
     configured,
     events_of,
 )
+
+INITIAL_SALT = bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a")
+INITIAL_KEYS = ((b"quic key", 16), (b"quic iv", 12), (b"quic hp", 16))
+INITIAL_ALGORITHMS = ("aes-128-gcm", "aes-128-ecb")
+"""How the keys of Initial packets are made (RFC 9001, 5.1 and 5.2)."""
 
 
 class Qh3Connection(QuicConnection):
@@ -42,7 +52,7 @@ class Qh3Connection(QuicConnection):
         if self._core is None:
             self._remote_addr = addr
             self._version = int.from_bytes(data[1:5], "big")
-            self._create_core(addr, data[6 : 6 + data[5]], now)
+            self._begin(addr, *_connection_ids(data), now)
             self._create_tls(remote_source_cid=None)
         core = self._require_core()
         for packet in self._packets(data):
@@ -78,6 +88,13 @@ class Qh3Connection(QuicConnection):
         except (QuicConnectionError, ValueError, AssertionError) as error:
             raise StreamGone(str(error)) from None
 
+    def reset_stream(self, stream_id: int, error_code: int) -> None:
+        """Send no more. Raises `StreamGone`."""
+        try:
+            super().reset_stream(stream_id, error_code)
+        except (QuicConnectionError, ValueError, AssertionError) as error:
+            raise StreamGone(str(error)) from None
+
     @property
     def has_authenticated(self) -> bool:
         """Whether a packet has been decrypted."""
@@ -92,6 +109,19 @@ class Qh3Connection(QuicConnection):
         super()._drain_core()
         if self._tls is not None and max(self._tls._input_offsets.values()) > HANDSHAKE_MAX_BYTES:
             self.close(QuicErrorCode.CRYPTO_BUFFER_EXCEEDED, QuicFrameType.CRYPTO, "too many bytes of a handshake")
+
+    def _begin(self, addr: Any, destination: bytes, source: bytes, now: float) -> None:
+        """Make the core of a connection whose first Initial has these connection IDs."""
+        if source or len(destination) != CONNECTION_ID_BYTES:
+            self._create_core(addr, destination, now)
+            return
+        self.host_cid = destination
+        self._create_core(addr, b"", now)
+        core = self._require_core()
+        for direction, name in (("receive", b"client in"), ("send", b"server in")):
+            secret = _expanded(_extracted(INITIAL_SALT, destination), name, 32)
+            key, iv, hp = (_expanded(secret, label, size) for label, size in INITIAL_KEYS)
+            self._call_core(core.install_packet_key, direction, 0, INITIAL_ALGORITHMS, key, iv, hp, 0, secret, 1)
 
     def _packets(self, data: bytes) -> Iterator[bytes]:
         """The packets coalesced in a datagram; padding after the last one counts as part of it."""
@@ -115,6 +145,23 @@ class Qh3Connection(QuicConnection):
         self._tls.remote_initial_source_connection_id = source_cid
 
 
+def _connection_ids(data: bytes) -> tuple[bytes, bytes]:
+    """Destination and source of a long header (RFC 8999, 5.1)."""
+    at = 6 + data[5]
+    return data[6:at], data[at + 1 : at + 1 + data[at]]
+
+
+def _extracted(salt: bytes, secret: bytes) -> bytes:
+    return hmac.digest(salt, secret, "sha256")
+
+
+def _expanded(secret: bytes, label: bytes, size_bytes: int) -> bytes:
+    """HKDF-Expand-Label of RFC 8446, 7.1, for results of at most 32 bytes."""
+    name = b"tls13 " + label
+    info = size_bytes.to_bytes(2, "big") + bytes((len(name),)) + name + b"\0\1"
+    return hmac.digest(secret, info, "sha256")[:size_bytes]
+
+
 def _packet_end(data: bytes, begin: int, connection_id_bytes: int) -> int:
     """Where the packet that begins here ends; 0 if none does."""
     if not data[begin] & 0x40:
@@ -123,6 +170,13 @@ def _packet_end(data: bytes, begin: int, connection_id_bytes: int) -> int:
         return int(pull_quic_header(data, begin, connection_id_bytes)[9])
     except ValueError:
         return 0
+
+
+def http3() -> Http3Library:
+    """Its HTTP/3, which is imported only where it is spoken."""
+    from node.wire.qh3_http3 import HTTP3
+
+    return HTTP3
 
 
 async def _listen(make: Callable[[], asyncio.DatagramProtocol], bound: socket.socket) -> asyncio.DatagramTransport:
@@ -146,4 +200,5 @@ LIBRARY = QuicLibrary(
     encode_versions=encode_quic_version_negotiation,
     listen=_listen,
     send=_send,
+    http3=http3,
 )

@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import structlog
@@ -18,11 +18,12 @@ from node.doors.visitor import Verdict, Visitor, Way
 from node.rpc.service import RpcService
 from node.wire.admission import Places
 from node.wire.answers import Answerer, welcome_of
+from node.wire.framed import FramedSpeaker
 from node.wire.initial import VERSION_1, Initial, RetryTokens, Validated, read_initial
 from node.wire.library import CONNECTION_ID_BYTES, QuicLibrary
 from node.wire.limits import WireLimits
-from node.wire.peer import WirePeer
-from zvmd.frames import Welcome
+from node.wire.peer import WirePeer, WireSpeaker
+from zvmd.frames import ALPN, Welcome
 
 _log = structlog.get_logger("wire")
 
@@ -45,14 +46,18 @@ class WireListener(asyncio.DatagramProtocol):
         tls: TlsFiles,
         library: QuicLibrary,
         retry: bool,
+        protocols: Mapping[str, Callable[[WirePeer], WireSpeaker]],
     ) -> None:
+        """``protocols`` are spoken besides `zvmd/1`: by the name in ALPN, what makes the speaker of a connection."""
         self.limits = limits
         self.library = library
         self._doors = doors
         self.answerer = Answerer(service, limits.subscriptions_max, limits.receipt_wait_max_s)
+        self._protocols = protocols
+        self._names = [ALPN, *protocols]
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.DatagramTransport | None = None
-        self._configuration = library.configuration(limits, tls)
+        self._configuration = library.configuration(limits, tls, self._names)
         self._service = service
         self._peers: dict[bytes, WirePeer] = {}
         """Connections by each of their connection IDs, including ended ones that still answer with their close."""
@@ -64,6 +69,8 @@ class WireListener(asyncio.DatagramProtocol):
         self._proved = Rate(limits.proved_per_network_per_s, limits.proved_per_s, limits.proved_per_s)
         self._strangers = 0
         """Datagrams of unknown connections examined in this turn of the loop."""
+        self._is_stopping = False
+        self._emptied = asyncio.Event()
 
     @property
     def connections(self) -> int:
@@ -89,17 +96,28 @@ class WireListener(asyncio.DatagramProtocol):
         """A connection has come; ``end`` closes it at once."""
         return self._doors.stay(end)
 
+    def speaker(self, peer: WirePeer, alpn: str | None) -> WireSpeaker:
+        """What is spoken on a connection, by the name in ALPN; a client without one speaks `zvmd/1`."""
+        make = self._protocols.get(alpn or ALPN)
+        return FramedSpeaker(peer, self) if make is None else make(peer)
+
     def proved(self, peer: WirePeer) -> None:
         """The handshake is finished."""
         self._places.proved(peer)
 
     def greeted(self, peer: WirePeer) -> None:
-        """A valid Hello arrived."""
+        """It is a client of this node, and keeps its place."""
         self._places.greeted(peer)
+
+    def busy(self, peer: WirePeer, is_busy: bool) -> None:
+        """Whether it has work under way; an idle one may lose its place."""
+        self._places.set_busy(peer, is_busy)
 
     def peer_gone(self, peer: WirePeer) -> None:
         """The connection has ended; its place is free."""
         self._places.release(peer)
+        if not len(self._places):
+            self._emptied.set()
 
     def forget(self, peer: WirePeer) -> None:
         """Hand this connection no more datagrams."""
@@ -161,8 +179,24 @@ class WireListener(asyncio.DatagramProtocol):
     def error_received(self, exc: Exception) -> None:
         """Ignore ICMP errors of the socket: peers that have left time out."""
 
+    async def stop(self) -> None:
+        """Take no new connections, let requests be answered for `WireLimits.stop_s`, then close all."""
+        self._is_stopping = True
+        for action in (WirePeer.stop, WirePeer.end):
+            self._emptied.clear()
+            for peer in self._places:
+                action(peer)
+            if not len(self._places):
+                break
+            try:
+                await asyncio.wait_for(self._emptied.wait(), self.limits.stop_s)
+            except TimeoutError:
+                continue
+            break
+        self.close()
+
     def close(self) -> None:
-        """Close every connection and the socket."""
+        """Close every connection and the socket at once."""
         for peer in self._places:
             peer.leave()
         if self._transport is not None:
@@ -170,7 +204,7 @@ class WireListener(asyncio.DatagramProtocol):
 
     def use_certificate(self, tls: TlsFiles) -> None:
         """Use this certificate for new connections."""
-        self._configuration = self.library.configuration(self.limits, tls)
+        self._configuration = self.library.configuration(self.limits, tls, self._names)
 
     # -- who connects ------------------------------------------------------------------------------
 
@@ -200,7 +234,7 @@ class WireListener(asyncio.DatagramProtocol):
         self._begin(initial, proof, data, addr)
 
     def _begin(self, initial: Initial, proof: Validated | None, data: bytes, addr: Any) -> None:
-        if not self._places.has_room(addr[0]):
+        if self._is_stopping or not self._places.has_room(addr[0]):
             return
         leaving = self._places.to_leave(addr[0])
         if leaving is not None:
@@ -260,9 +294,13 @@ async def serve_wire(
     doors: Doors,
     library: QuicLibrary,
     limits: WireLimits,
+    protocols: Mapping[str, Callable[[WirePeer], WireSpeaker]] | None = None,
 ) -> WireListener:
-    """Listen on a bound UDP socket (`open_socket`, or one passed in by the service manager)."""
+    """Listen on a bound UDP socket (`open_socket`, or one passed in by the service manager).
+
+    ``protocols`` are spoken besides `zvmd/1`: by the name in ALPN, what makes the speaker of a connection.
+    """
     retry = not ipaddress.ip_address(bound.getsockname()[0]).is_loopback
-    listener = WireListener(service, limits, doors, tls, library, retry)
+    listener = WireListener(service, limits, doors, tls, library, retry, protocols or {})
     await library.listen(lambda: listener, bound)
     return listener

@@ -18,10 +18,11 @@ from websockets.sync.client import ClientConnection, connect
 from tests.daemon import _die_with_the_tests
 
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-port=0",
 )  # fmt: skip
+NO_QUIC = "--disable-quic"
 ANSWER_BYTES_MAX = 16 * 2**20
 SECONDS = 60
 
@@ -95,8 +96,9 @@ class Browser:
 
 
 @contextmanager
-def chromium(program: str, profile: Path, *flags: str) -> Iterator[Browser]:
+def chromium(program: str, profile: Path, *flags: str, quic: bool = False) -> Iterator[Browser]:
     """A browser with an empty profile that talks to nobody but loopback."""
+    flags = flags if quic else (NO_QUIC, *flags)
     process = subprocess.Popen(
         [program, *FLAGS, f"--user-data-dir={profile}", *flags, "about:blank"],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,

@@ -1,15 +1,23 @@
-"""Pages in a real browser: of another port, of nowhere, of a rebound name, of the Internet, and of the node itself."""
+"""Pages in a real browser: of another port, of nowhere, of an extension, of a rebound name, of the Internet, and of the
+node itself; over HTTP and over HTTPS.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.clients.browser import Browser, Page, chromium, find_chromium, page_server
 from tests.conftest import Node
+from tests.daemon import Daemon
 
 RPC = """
 const rpc = async (method, params = [], type = "application/json") => {
@@ -34,16 +42,62 @@ const ask = async (method, params = []) => {
 await new Promise((resolve, reject) => { socket.onopen = resolve; socket.onerror = () => reject("no WebSocket"); });
 """
 
+IN_A_SANDBOX = """
+    const told = new Promise((resolve) => window.addEventListener("message", (event) => resolve(event.data)));
+    const inner = `(async () => { const url = ${JSON.stringify(url)}; ${rpc}
+        try { return await rpc("eth_chainId"); } catch (error) { return {failed: String(error)}; }
+    })().then((answer) => parent.postMessage({origin: location.origin, ...answer}, "*"))`;
+    const frame = document.createElement("iframe");
+    frame.sandbox = "allow-scripts";
+    frame.srcdoc = "<script>" + inner + "</" + "script>";
+    document.body.append(frame);
+    return await told;
+"""
+
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory, internet: int) -> Iterator[Browser]:
-    """Chromium, whose name server points some names at this machine, and which takes one port for the Internet."""
+def https_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A development node that speaks TLS."""
+    if find_chromium() is None:
+        pytest.skip("no Chromium here: `make test` installs it from Debian as root")
+    with Daemon(tmp_path_factory.mktemp("https") / "data", "--http-tls", "auto") as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="module")
+def extension(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An extension with a page, as a wallet has."""
+    folder = tmp_path_factory.mktemp("extension")
+    manifest = {"manifest_version": 3, "name": "a wallet", "version": "1"}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "page.html").write_text("<!doctype html><title>a page</title>")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser(
+    tmp_path_factory: pytest.TempPathFactory, internet: int, https_node: Daemon, extension: Path
+) -> Iterator[Browser]:
+    """Chromium, whose name server points some names at this machine, and which takes one port for the Internet.
+
+    It has the extension, and takes the certificate of the HTTPS node, whose authority it does not know.
+    """
     program = find_chromium()
     if program is None:
         pytest.skip("no Chromium here: `make test` installs it from Debian as root")
     names = "--host-resolver-rules=MAP attacker.example 127.0.0.1, MAP wifi 127.0.0.1, MAP *.internal 127.0.0.1"
     public = f"--ip-address-space-overrides=127.0.0.1:{internet}=public"
-    with chromium(program, tmp_path_factory.mktemp("profile"), names, public) as running:
+    certificate = x509.load_pem_x509_certificate((https_node.data_dir / "tls" / "certificate.pem").read_bytes())
+    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    pin = base64.b64encode(hashlib.sha256(key).digest()).decode()
+    flags = (
+        names,
+        public,
+        f"--ignore-certificate-errors-spki-list={pin}",
+        f"--load-extension={extension}",
+        "--disable-features=DisableLoadExtensionCommandLineSwitch",
+    )
+    with chromium(program, tmp_path_factory.mktemp("profile"), *flags) as running:
         yield running
 
 
@@ -162,20 +216,9 @@ def test_pages_without_an_origin(node: Node, other_node: Node, page: Page, pages
     """``Origin: null``: scripts in a sandboxed frame, as those of files."""
     own(node)
     page.go(f"http://localhost:{pages}/")
-    script = """
-        const told = new Promise((resolve) => window.addEventListener("message", (event) => resolve(event.data)));
-        const inner = `(async () => { const url = ${JSON.stringify(url)}; ${rpc}
-            try { return await rpc("eth_chainId"); } catch (error) { return {failed: String(error)}; }
-        })().then((answer) => parent.postMessage({origin: location.origin, ...answer}, "*"))`;
-        const frame = document.createElement("iframe");
-        frame.sandbox = "allow-scripts";
-        frame.srcdoc = "<script>" + inner + "</" + "script>";
-        document.body.append(frame);
-        return await told;
-    """
-    answer = page.run(script, url=node.http_url, rpc=RPC)
+    answer = page.run(IN_A_SANDBOX, url=node.http_url, rpc=RPC)
     assert (answer["origin"], answer["result"]) == ("null", "0x7a69")
-    assert page.run(script, url=other_node.http_url, rpc=RPC)["failed"] == "TypeError: Failed to fetch"
+    assert page.run(IN_A_SANDBOX, url=other_node.http_url, rpc=RPC)["failed"] == "TypeError: Failed to fetch"
 
 
 def test_pages_reach_nothing_of_another_chain(other_node: Node, page: Page, pages: int) -> None:
@@ -225,3 +268,74 @@ def test_a_page_of_the_internet(node: Node, browser: Browser, page: Page, intern
     chain, status = page.run(script, url=node.http_url)
     assert chain["result"] == "0x7a69"
     assert status["error"]["data"]["code"] == "rpc.not_permitted"
+
+
+def secure(daemon: Daemon, host: str = "127.0.0.1") -> str:
+    """The HTTPS address of a node."""
+    return f"https://{host}:{daemon.http_port}"
+
+
+def test_a_page_of_another_port_over_https(https_node: Daemon, page: Page, pages: int) -> None:
+    page.go(f"http://localhost:{pages}/app")
+    script = RPC + "return [await rpc('eth_chainId'), await rpc('evm_mine'), await rpc('zvmd_status')]"
+    chain, mined, status = page.run(script, url=secure(https_node))
+    assert (chain["status"], chain["result"]) == (200, "0x7a69")
+    assert "error" not in mined
+    assert status["error"]["data"]["code"] == "rpc.not_permitted"
+    script = SOCKET + "return [await ask('eth_chainId'), await ask('zvmd_status')]"
+    chain, status = page.run(script, url=secure(https_node))
+    assert chain["result"] == "0x7a69"
+    assert status["error"]["data"]["code"] == "rpc.not_permitted"
+    refused = page.run(RPC + "return await rpc('eth_chainId')", url=f"http://127.0.0.1:{https_node.http_port}")
+    assert refused == {"failed": "TypeError: Failed to fetch"}, "the port speaks TLS"
+
+
+def test_a_page_of_the_https_node_itself(https_node: Daemon, page: Page) -> None:
+    for name in ("127.0.0.1", "localhost"):
+        page.go(f"{secure(https_node, name)}/healthz")
+        assert everything(page, secure(https_node, name)) == [31_337, 31_337]
+        other = "localhost" if name == "127.0.0.1" else "127.0.0.1"
+        assert everything(page, secure(https_node, other)) == [None, None], "another origin"
+
+
+def test_a_page_whose_name_was_rebound_over_https(https_node: Daemon, page: Page) -> None:
+    """If the browser took the certificate, which is for other names."""
+    page.go(f"{secure(https_node, 'attacker.example')}/healthz")
+    assert "is not allowed" in page.run("return document.body.innerText")
+    url = secure(https_node, "attacker.example")
+    assert page.run(RPC + "return (await rpc('eth_chainId')).status", url=url) == 403
+    assert page.run(SOCKET + "return 1", url=url) == {"failed": "no WebSocket"}
+
+
+def test_a_sandboxed_frame_over_https(https_node: Daemon, page: Page, pages: int) -> None:
+    page.go(f"http://localhost:{pages}/")
+    answer = page.run(IN_A_SANDBOX, url=secure(https_node), rpc=RPC)
+    assert (answer["origin"], answer["result"]) == ("null", "0x7a69")
+
+
+def test_a_page_of_a_file(node: Node, https_node: Daemon, page: Page, tmp_path: Path) -> None:
+    own(node)
+    (tmp_path / "page.html").write_text("<!doctype html><title>a page</title>")
+    page.go((tmp_path / "page.html").as_uri())
+    for url in (node.http_url, secure(https_node)):
+        assert page.run(RPC + "return await rpc('eth_chainId')", url=url)["result"] == "0x7a69"
+        assert everything(page, url) == [None, None]
+
+
+def test_a_page_of_an_extension(
+    node: Node, other_node: Node, https_node: Daemon, page: Page, extension: Path
+) -> None:
+    """Wallets are such pages. A chain with keys of its own does not answer it."""
+    own(node)
+    digest = hashlib.sha256(str(extension).encode()).hexdigest()[:32]
+    origin = "chrome-extension://" + "".join(chr(ord("a") + int(digit, 16)) for digit in digest)
+    for _ in range(100):  # the browser may still be loading it
+        page.go(f"{origin}/page.html")
+        if page.run("return location.origin") == origin:
+            break
+    assert page.run("return location.origin") == origin
+    for url in (node.http_url, secure(https_node)):
+        assert page.run(RPC + "return await rpc('eth_chainId')", url=url)["result"] == "0x7a69"
+        assert everything(page, url) == [None, None]
+    refused = page.run(RPC + "return await rpc('eth_chainId')", url=other_node.http_url)
+    assert refused == {"failed": "TypeError: Failed to fetch"}

@@ -44,7 +44,7 @@ def refusal(daemon: Daemon, failed: DaemonFailed) -> int:
 def works(daemon: Daemon, data_dir: Path) -> None:
     """A block is mined, and both transports tell of it."""
     url = daemon.ready_line.split()[1]
-    rpc = Rpc(url)
+    rpc = Rpc(url, authority=data_dir / "tls" / "authority.pem")
     rpc.call("evm_mine")
     number = rpc.call("eth_blockNumber")
     assert int(number, 16) >= 1

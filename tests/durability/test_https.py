@@ -122,7 +122,7 @@ def test_the_nodes_own_certificate(zygote: Zygote, tmp_path: Path) -> None:
         shown = run_command("status", "--http", "--data-dir", str(it.data_dir))
         assert shown.returncode == 0, shown.stderr
         assert "tls         auto, until 20" in shown.stdout
-        for more in (("--certificate", str(authority)), ("--data-dir", str(it.data_dir))):
+        for more in (("--authority", str(authority)), ("--data-dir", str(it.data_dir))):
             done = run_command("rpc", "eth_chainId", "--url", url, *more)
             assert done.stdout == "0x7a69\n", done.stderr
         said = subprocess.run(
@@ -282,13 +282,40 @@ def test_certificates_of_clients(zygote: Zygote, tmp_path: Path) -> None:
         file = tmp_path / "alice.pem"
         assert file.stat().st_mode & 0o777 == 0o600
         assert HttpClient(url, certificate=authority, client_certificate=file).rpc("eth_chainId") == "0x7a69"
-        options = ("--certificate", str(authority), "--client-certificate", str(file))
+        options = ("--authority", str(authority), "--client-certificate", str(file))
         assert run_command("rpc", "eth_chainId", "--url", url, *options).stdout == "0x7a69\n"
         other = load_or_create_certificate(tmp_path / "other", NOW).certificate.parent
         file.write_bytes(issue_client_certificate(other, "alice", NOW, 30))
         with pytest.raises(ConnectionFailed):
             HttpClient(url, certificate=authority, client_certificate=file).rpc("eth_chainId")
         assert run_command("status", "--http", "--data-dir", str(it.data_dir)).returncode == 0
+
+
+def test_a_certificate_gives_the_rights_of_its_entry_and_no_others(zygote: Zygote, tmp_path: Path) -> None:
+    own = {"ZVMD_NODE__MNEMONIC": SECRET, "ZVMD_HTTP__CLIENT_AUTHORITY": "auto"}
+    with running(zygote, tmp_path, own, "--http-host", "0.0.0.0", "--http-tls", "auto") as it:
+        authority, url, link = it.data_dir / "tls" / "authority.pem", f"https://localhost:{it.http_port}", it.data_dir
+        for name in ("alice", "bob"):
+            command = ("certificate", "client", name, "--out", str(tmp_path), "--data-dir", str(link))
+            assert run_command(*command).returncode == 0
+        alice, bob = (
+            HttpClient(url, certificate=authority, client_certificate=tmp_path / f"{name}.pem")
+            for name in ("alice", "bob")
+        )
+        bind = ("token", "create", "alice", "--scope", "read", "--certificate", str(tmp_path / "alice.pem"))
+        bound = run_command(*bind, "--data-dir", str(link))
+        assert bound.returncode == 0, bound.stderr
+        assert alice.rpc("eth_chainId") == "0x7a69"
+        with pytest.raises(ZvmdError, match="scope develop"):
+            alice.rpc("evm_mine")
+        with pytest.raises(ZvmdError) as unknown:
+            bob.rpc("eth_chainId")
+        assert unknown.value.code == "http.token_needed"
+        assert local(it).rpc("eth_chainId") == "0x7a69"
+        assert run_command("token", "revoke", "alice", "--data-dir", str(link)).returncode == 0
+        with pytest.raises(ZvmdError) as revoked:
+            alice.rpc("eth_chainId")
+        assert revoked.value.code == "http.token_needed"
 
 
 def test_a_client_certificate_does_not_serve_and_a_wrong_one_is_told(tmp_path: Path) -> None:

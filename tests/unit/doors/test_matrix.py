@@ -22,8 +22,11 @@ from node.doors.doors import Doors
 from node.doors.limits import DoorLimits
 from node.doors.rule import GuardRules
 from node.doors.token_book import TokenBook, TokenWish, scopes_of
+from node.doors.visitor import Way
 from node.gateway.limits import HttpLimits
 from node.gateway.listener import Gateway, open_socket, serve_http
+from node.gateway.routes import Routes
+from node.http3.speaker import http3_speaker
 from node.rpc.methods import load_methods
 from node.rpc.registry import SCOPES, STANDARD_NAMESPACES, method_names
 from node.settings import HttpSettings
@@ -32,6 +35,7 @@ from node.wire.limits import WireLimits
 from node.wire.server import open_socket as open_udp_socket
 from node.wire.server import serve_wire
 from tests.unit.gateway.wire import Client
+from tests.unit.http3.clients import Http3Client, Server, connected, head
 from tests.unit.rpc.memory_backend import MemoryBackend, rpc_service
 
 OWNER = "ab" * 32
@@ -49,7 +53,7 @@ WITHOUT_TOKEN = "nothing"
 WRONG = "a wrong token"
 HOSTS = {"localhost": True, "10.0.0.1": False, "anvil": False, "attacker.example": None}
 """What is in Host; whether it means this machine, None: not a name of the node."""
-ORIGINS = {"no page": None, "own page": "http://{host}", "other page": "http://localhost:3000", "sandboxed": "null",
+ORIGINS = {"no page": None, "own page": "{scheme}://{host}", "other page": "http://localhost:3000", "sandboxed": "null",
            "extension": "chrome-extension://nkbihfbeogaeaoehlefnkodbefgpgknn"}  # fmt: skip
 METHODS = {
     "eth_getBalance": ("read", True), "eth_sendRawTransaction": ("send", True), "eth_signTypedData_v4": ("send", True),
@@ -84,7 +88,8 @@ class Cell(NamedTuple):
     @property
     def page(self) -> str | None:
         form = ORIGINS[self.origin]
-        return None if form is None else form.format(host=self.address)
+        scheme = "https" if self.way == "http/3" else "http"
+        return None if form is None else form.format(host=self.address, scheme=scheme)
 
 
 class Listening(NamedTuple):
@@ -94,6 +99,8 @@ class Listening(NamedTuple):
     quic: str
     data_dir: Path
     tokens: dict[str, str]
+    http3: Http3Client
+    """Connected."""
 
 
 def expected(cell: Cell) -> Outcome:
@@ -146,6 +153,15 @@ async def over_http(node: Listening, cell: Cell) -> Outcome:
     return allowed(json.loads(got.body)) if got.status == 200 else got.status
 
 
+async def over_http3(node: Listening, cell: Cell) -> Outcome:
+    """All on one connection: who comes in is asked for each request."""
+    fields = [(b"origin", cell.page.encode())] if cell.page is not None else []
+    if cell.given != WITHOUT_TOKEN:
+        fields.append((b"authorization", f"Bearer {node.tokens[cell.given]}".encode()))
+    got = await node.http3.ask(head(b"POST", b"/", *fields, authority=cell.address.encode()), body())
+    return allowed(json.loads(got.body)) if got.status == 200 else got.status
+
+
 async def over_websocket(node: Listening, cell: Cell) -> Outcome:
     return await _over_websocket(node, cell, by_query=False)
 
@@ -191,6 +207,7 @@ WAYS: dict[str, tuple[Callable[[Listening, Cell], Awaitable[Outcome]], bool]] = 
     "http": (over_http, True),
     "websocket": (over_websocket, True),
     "websocket, token in the query": (over_websocket_with_query, True),
+    "http/3": (over_http3, True),
     "quic": (over_quic, False),
 }
 """How to ask by each way, and whether Host and Origin count there."""
@@ -206,9 +223,13 @@ async def listening(chain: str, directory: Path, tls: TlsFiles) -> AsyncIterator
     doors = Doors(CHAINS[chain], OWNER.__eq__, limits=limits, tokens=book)
     service, udp = rpc_service(MemoryBackend()), open_udp_socket("127.0.0.1", 0)
     gateway = await serve_http(service, open_socket("127.0.0.1", 0), doors, limits=HttpLimits())
-    wire = await serve_wire(service, udp, tls, doors, load_library("qh3"), WireLimits())
+    quic, port = load_library("qh3"), udp.getsockname()[1]
+    routes = Routes(service, doors, lambda: True, Way.HTTP3)
+    speaker = http3_speaker(quic.http3(), service, routes, HttpLimits())
+    wire = await serve_wire(service, udp, tls, doors, quic, WireLimits(), {"h3": speaker})
     try:
-        yield Listening(gateway, f"quic://127.0.0.1:{udp.getsockname()[1]}", directory.parent, tokens)
+        async with connected(Server(wire, service, port, directory.parent)) as http3:
+            yield Listening(gateway, f"quic://127.0.0.1:{port}", directory.parent, tokens, http3)
     finally:
         wire.close()
         await gateway.close()

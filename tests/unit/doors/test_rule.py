@@ -238,3 +238,28 @@ def test_unix_sockets_are_for_the_node_s_user_and_root() -> None:
             0: True, 1000: True, 1001: False, None: False,
         }  # fmt: skip
         assert {uid for uid, verdict in allowed.items() if verdict.refusal is not None} == {1001, None}
+
+
+@pytest.mark.parametrize(
+    ("http", "quic", "public", "authority", "expected"),
+    [
+        ("127.0.0.1", "127.0.0.1", False, "", "everything"),
+        ("127.0.0.1", "::1", True, "", "everything"),
+        ("0.0.0.0", "0.0.0.0", True, "", "everything"),
+        ("0.0.0.0", "0.0.0.0", False, "", "401"),
+        ("127.0.0.1", "0.0.0.0", False, "", "401"),
+        ("127.0.0.1", "0.0.0.0", True, "", "401"),
+        ("127.0.0.1", "127.0.0.1", True, "auto", "401"),
+        ("0.0.0.0", "127.0.0.1", False, "", "401"),
+    ],
+)
+def test_http3_opens_nothing_that_quic_and_http_did_not(
+    http: str, quic: str, public: bool, authority: str, expected: str
+) -> None:
+    """QUIC listens elsewhere for owners of tokens; an authority of clients is for all that come over the web."""
+    is_open = public or http == "127.0.0.1"
+    web = HttpSettings(host=http, client_authority=authority)
+    rules = GuardRules.of(web, public, not is_open, None, is_open, quic)
+    assert outcome(rules, way=Way.HTTP3) == expected
+    assert outcome(rules, way=Way.HTTP3, authorizations=(f"Bearer {TOKEN}",)) == "everything"
+    assert outcome(rules) == ("401" if http == "0.0.0.0" and not public else "everything")

@@ -17,6 +17,7 @@ import websockets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chain.brief import before_long_work
 from node.api.types import CallResult
 from node.doors.limits import DoorLimits
 from node.doors.rule import FORWARDED, GuardRules
@@ -45,6 +46,7 @@ class Held(MemoryBackend):
         self.begun = 0
 
     def call(self, *_: Any, **__: Any) -> CallResult:
+        before_long_work()
         self.begun += 1
         while not self.free.is_set():
             checkpoint()

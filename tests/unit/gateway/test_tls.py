@@ -24,9 +24,10 @@ from node.auth.tls import issue_client_certificate, load_or_create_certificate
 from node.gateway.limits import HttpLimits
 from node.gateway.link import ClientLink
 from node.gateway.listener import Gateway, open_socket, serve_http
-from node.gateway.tls import HandshakeTurns
+from node.gateway.tls import HandshakeTurns, TlsLayer
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
+from tests.unit.gateway.key_updates import DATA, ByHand
 from tests.unit.gateway.test_connections import SLOW, Generous, until
 from tests.unit.gateway.wire import CALL, PROBE, answers_in, post
 from tests.unit.rpc.memory_backend import rpc_service
@@ -348,6 +349,76 @@ def test_a_handshake_without_end(tls: TlsFiles) -> None:
     tried(work, tls, limits=HttpLimits(linger_s=0.1, look_every_s=0.05, linger_bytes_max=100_000))
 
 
+async def by_hand(gateway: Gateway, client: ssl.SSLContext, log: Path) -> tuple[Peer, ByHand]:
+    """A connection whose next records are made by hand."""
+    client.keylog_filename = str(log)
+    peer = Peer(client)
+    await peer.connect(gateway)
+    return peer, ByHand(log, peer.tls.cipher())
+
+
+def test_a_flood_of_key_updates_ends_its_connection(tls: TlsFiles, tmp_path: Path) -> None:
+    """Each takes 36 us, and 64 KiB of them held the event loop for 86 ms."""
+
+    async def work(gateway: Gateway, _: RpcService, client: ssl.SSLContext) -> None:
+        peer, hand = await by_hand(gateway, client, tmp_path / "log")
+        peer.writer.write(hand.key_updates(100) + hand.seal(DATA, PROBE))
+        assert await peer.reader.read(5) != b"", "these are few enough"
+        peer.writer.write(hand.key_updates(1_000))
+        with contextlib.suppress(ConnectionError):
+            await peer.reader.read()
+        peer.writer.close()
+        await until(lambda: not len(gateway.connections))
+
+    tried(work, tls, limits=HttpLimits(linger_s=0.1, look_every_s=0.05))
+
+
+def test_records_of_a_byte(tls: TlsFiles, tmp_path: Path) -> None:
+    """Requests in records of a byte are answered."""
+
+    async def work(gateway: Gateway, _: RpcService, client: ssl.SSLContext) -> None:
+        peer, hand = await by_hand(gateway, client, tmp_path / "log")
+        requests = PROBE * 20
+        peer.writer.write(b"".join(hand.seal(DATA, requests[at : at + 1]) for at in range(len(requests))))
+        data = b""
+        while data.count(b"alive") < 20:
+            peer._received.write(await peer.reader.read(65_536))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                while part := peer.tls.read(65_536):
+                    data += part
+        peer.writer.close()
+
+    tried(work, tls)
+
+
+def test_no_more_records_are_taken_in_a_turn_than_allowed(tls: TlsFiles, tmp_path: Path) -> None:
+    layer = TlsLayer(served_tls(Paths(tls.certificate, tls.key), NOW).context)
+    client = ssl.create_default_context(cafile=tls.authority)
+    client.keylog_filename = str(tmp_path / "log")
+    received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+    peer = client.wrap_bio(received, sent, server_hostname="localhost")
+    while not layer.is_established:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            peer.do_handshake()
+        assert layer.receive(sent.read(), 32) == (b"", b"")
+        received.write(layer.sent())
+    hand = ByHand(tmp_path / "log", peer.cipher())
+    records = [hand.seal(DATA, bytes([number])) for number in range(10)]
+    stream = b"".join(records)
+    for cut in (1, 3, len(records[0]) + 2, len(stream)):
+        plain, left = b"", b""
+        for start in range(0, len(stream), cut):
+            left += stream[start : start + cut]
+            while left:
+                part, rest = layer.receive(left, 3)
+                assert len(part) <= 3
+                assert len(rest) < len(left)
+                plain, left = plain + part, rest
+        assert plain == bytes(range(10))
+        stream = b"".join(hand.seal(DATA, bytes([number])) for number in range(10))
+    assert layer.silent_records == 0
+
+
 @pytest.mark.parametrize("loop", RUNNERS)
 def test_an_answer_is_encrypted_as_it_is_taken(loop: str, tls: TlsFiles) -> None:
     """Not in one go, which would hold the loop and a second copy; and it arrives whole."""
@@ -482,3 +553,24 @@ def test_only_modern_ciphers_and_http_1_1(tls: TlsFiles) -> None:
         writer.close()
 
     tried(work, tls)
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_only_answers_over_tls_say_where_http3_is_spoken(secure: bool, tls: TlsFiles) -> None:
+    async def run() -> None:
+        service = rpc_service(Generous(), RpcLimits())
+        context = served_tls(Paths(tls.certificate, tls.key, ()), NOW).context if secure else None
+        theirs = ssl.create_default_context(cafile=tls.authority)
+        gateway = await serve_http(service, open_socket("127.0.0.1", 0), context=context, http3_port=4433)
+        try:
+            base_url = f"http{'s' if secure else ''}://127.0.0.1:{gateway.address[1]}"
+            async with httpx.AsyncClient(base_url=base_url, verify=theirs) as client:
+                for path, status in (("/healthz", 200), ("/nothing", 404)):
+                    answer = await client.get(path)
+                    assert answer.status_code == status
+                    assert answer.headers.get("alt-svc") == ('h3=":4433"; ma=3600' if secure else None)
+        finally:
+            await gateway.close()
+            service.close()
+
+    uvloop.run(run())

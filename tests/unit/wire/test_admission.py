@@ -22,6 +22,7 @@ from node.wire.library import load_library
 from node.wire.limits import WireLimits
 from tests.jumping_loop import until
 from tests.unit.wire.listening import NOW, Server, frame, hello, initial, puppet, run
+from zvmd.frames import ALPN
 
 HERE = ("127.0.0.1", 5000)
 
@@ -127,6 +128,28 @@ def test_those_without_hello_give_way_the_oldest_first() -> None:
     assert places.to_leave("a") is None
 
 
+def test_a_client_without_connection_id_is_sent_none(library: str, tmp_path: Path) -> None:
+    """Found with Chromium, which hears nothing else; it chooses an ID of eight bytes for the server."""
+    tls = load_or_create_certificate(tmp_path / "tls", NOW)
+    configuration = QuicConfiguration(is_client=True, alpn_protocols=[ALPN], server_name="zvmd", connection_id_length=0)
+    configuration.load_verify_locations(str(tmp_path / "tls" / "authority.pem"))
+    client = QuicConnection(configuration=configuration)
+    client._peer_cid.cid = client._original_destination_connection_id = os.urandom(8)
+    client.connect(HERE, now=0.0)
+    (first,) = [datagram for datagram, _ in client.datagrams_to_send(now=0.0)]
+    assert (first[5], first[14]) == (8, 0)
+    loaded = load_library(library)
+    server = loaded.connection(
+        configuration=loaded.configuration(WireLimits(), tls, [ALPN]),
+        original_destination_connection_id=first[6:14],
+    )
+    server.receive_many_datagrams([first], HERE, now=0.0)
+    for datagram, _ in server.datagrams_to_send(now=0.0):
+        assert not datagram[0] & 0x80 or not datagram[5]
+        client.receive_datagram(datagram, HERE, now=0.0)
+    assert client._handshake_complete
+
+
 @pytest.mark.parametrize("options", [{}, {"connection_id_length": 0}, {"connection_id_length": 20}])
 def test_the_first_flight_to_aioquic_is_whole(options: dict[str, int], library: str, tmp_path: Path) -> None:
     """Found with aioquic: it pads behind its packets, qh3 counted only the packets, and dropped what did not fit."""
@@ -138,7 +161,7 @@ def test_the_first_flight_to_aioquic_is_whole(options: dict[str, int], library: 
     (first,) = [datagram for datagram, _ in client.datagrams_to_send(now=0.0)]
     loaded = load_library(library)
     server = loaded.connection(
-        configuration=loaded.configuration(WireLimits(), tls),
+        configuration=loaded.configuration(WireLimits(), tls, [ALPN]),
         original_destination_connection_id=first[6 : 6 + first[5]],
     )
     server.receive_many_datagrams([first], HERE, now=0.0)

@@ -24,6 +24,7 @@ from node.wire.aioquic_library import DATAGRAM_MAX_BYTES, GAPS_MAX
 from node.wire.library import QuicLibrary, load_library
 from node.wire.limits import WireLimits
 from tests.unit.wire.listening import NOW
+from zvmd.frames import ALPN
 
 HERE = ("127.0.0.1", 5000)
 WINDOW = WireLimits().receive_window_bytes
@@ -44,7 +45,7 @@ class Pair:
         self.client.connect(HERE, now=0.0)
         (first,) = [datagram for datagram, _ in self.client.datagrams_to_send(now=0.0)]
         self.server = library.connection(
-            configuration=library.configuration(WireLimits(), tls),
+            configuration=library.configuration(WireLimits(), tls, [ALPN]),
             original_destination_connection_id=first[6 : 6 + first[5]],
         )
         self.now = 0.0
