@@ -12,6 +12,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated
 
+from node.api.types import CallResult
 from tests.jumping_loop import skip, until
 from tests.unit.wire.listening import Server, frame, hello, run
 from zvmd.frames import ALPN
@@ -44,12 +45,13 @@ async def deaf(server: Server) -> Deaf:
         is_client=True, alpn_protocols=[ALPN], server_name="zvmd", verify_mode=ssl.CERT_NONE,
         max_data=WINDOW_BYTES, max_stream_data=WINDOW_BYTES,
     )  # fmt: skip
+    server.backend.call = lambda *_, **__: CallResult(True, False, "return", bytes(ANSWER_BYTES), 21_000)  # type: ignore[method-assign]
     address = ("127.0.0.1", server.port)
     make = lambda: Deaf(Stingy(configuration=configuration))  # noqa: E731
     _, client = await asyncio.get_running_loop().create_datagram_endpoint(make, remote_addr=address)
     client.connect(address)
     await client.wait_connected()
-    client._quic.send_stream_data(0, hello(server) + frame(2, 9, b"\x01" * 20, bytes(ANSWER_BYTES)))
+    client._quic.send_stream_data(0, hello(server) + frame(2, 9, b"\x01" * 20, b""))
     client.transmit()
     return client
 
@@ -64,11 +66,11 @@ def test_a_peer_that_takes_nothing_is_disconnected(library: str, tmp_path: Path)
         skip(29.0)
         other = await server.client()
         assert await other.rpc("eth_chainId") == "0x7a69"
-        assert not client.reason
+        assert server.listener.connections == 2
         skip(2.0)
-        await until(lambda: client.reason)
-        assert client.reason == "wire.slow_reader"
+        await until(lambda: server.listener.connections == 1)
         assert held.used == 0
+        assert client.reason in ("", "wire.slow_reader")  # the datagram that says so may be lost
         assert await other.rpc("eth_chainId") == "0x7a69"
 
     run(tmp_path, library, work)
@@ -83,8 +85,8 @@ def test_all_that_is_not_taken_has_one_limit(library: str, tmp_path: Path) -> No
         clients = [await deaf(server) for _ in range(3)]
         await until(lambda: held.used > 2 * ANSWER_BYTES)
         clients.append(await deaf(server))
-        await until(lambda: any(client.reason for client in clients))
-        assert [client.reason for client in clients] == ["", "", "", "wire.slow_reader"]
+        await until(lambda: server.listener.connections == 3)
+        assert [client.reason for client in clients[:3]] == [""] * 3
         assert held.used <= held.most
         for client in clients:
             client.close()
