@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from chain.errors import ZvmdError
 from node.doors.visitor import Verdict
 from node.rpc.caller import Caller
+from node.rpc.held import Held
 from node.rpc.work import ConnectedClient
 from node.wire import codec
 from node.wire.answers import Answerer
@@ -29,6 +30,7 @@ from node.wire.library import StreamGone
 from node.wire.limits import WireLimits
 from node.wire.peer import WirePeer
 from node.wire.rights import admit
+from node.wire.unread import Unread
 from zvmd.frames import Welcome, encode_frame
 
 DRAIN_POLL_S = 0.005
@@ -39,6 +41,10 @@ class Greeter(Protocol):
 
     limits: WireLimits
     answerer: Answerer
+
+    @property
+    def held(self) -> Held:
+        """The budget of large answers."""
 
     def enter(self, address: str, token: bytes) -> Verdict:
         """Who comes in with a token."""
@@ -62,6 +68,7 @@ class FramedSpeaker:
         self._unanswered: Counter[int] = Counter()
         self._half_closed: set[int] = set()
         self._ending: set[int] = set()
+        self._unread = Unread(listener.held, limits.take_answer_s, partial(peer.guarded, peer.refuse))
 
     # -- for the peer ------------------------------------------------------------------------------
 
@@ -86,7 +93,8 @@ class FramedSpeaker:
         self.client.leave(event.stream_id)
 
     def advanced(self) -> None:
-        """Datagrams were received or sent: nothing waits for that."""
+        """Datagrams were received or sent: the peer may have taken some of its answers."""
+        self._unread.less(self._peer.unsent)
 
     def stop(self) -> None:
         """The node stops."""
@@ -105,6 +113,7 @@ class FramedSpeaker:
         self._state.ended()
         self._hello_timer.cancel()
         self._out.clear()
+        self._unread.end()
 
     # -- for the answerer --------------------------------------------------------------------------
 
@@ -222,9 +231,17 @@ class FramedSpeaker:
         self.write(stream_id, b"")
 
     def _flush(self) -> None:
+        written = sum(len(part) for parts in self._out.values() for part in parts)
         self._send()
-        if not self._peer.is_gone and self._peer.unsent > self._limits.unconfirmed_max_bytes:
-            self._peer.refuse(SlowReader(f"{self._limits.unconfirmed_max_bytes} bytes are waiting"))
+        if self._peer.is_gone:
+            return
+        unread = self._peer.unsent
+        try:
+            if unread > self._limits.unconfirmed_max_bytes:
+                raise SlowReader(f"{self._limits.unconfirmed_max_bytes} bytes are waiting")
+            self._unread.more(written, unread)
+        except SlowReader as slow:
+            self._peer.refuse(slow)
 
     def _send(self) -> None:
         self._out_scheduled = False

@@ -55,5 +55,7 @@ class WireLimits:
     """A peer with so many unacknowledged bytes is disconnected."""
     stop_s: float = 5.0
     """For requests to be answered when the node stops."""
+    take_answer_s: float = 30.0
+    """A peer that has more than `node.rpc.held.SMALL_BYTES` to take has to take as much within this time."""
     receipt_wait_max_s: float = 60.0
     idle_timeout_s: float = 60.0

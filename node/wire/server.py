@@ -17,6 +17,7 @@ from node.doors.doors import Doors, Stay
 from node.doors.rates import Rate, network_of
 from node.doors.visitor import Verdict, Visitor, Way
 from node.ops.slices import LoopSlice
+from node.rpc.held import Held
 from node.rpc.service import RpcService
 from node.wire.admission import Places
 from node.wire.answers import Answerer, welcome_of
@@ -100,6 +101,11 @@ class WireListener(asyncio.DatagramProtocol):
     def stay(self, end: Callable[[], None]) -> Stay:
         """A connection has come; ``end`` closes it at once."""
         return self._doors.stay(end)
+
+    @property
+    def held(self) -> Held:
+        """The budget of large answers."""
+        return self._service.held
 
     def speaker(self, peer: WirePeer, alpn: str | None) -> WireSpeaker:
         """What is spoken on a connection, by the name in ALPN; a client without one speaks `zvmd/1`."""
