@@ -65,8 +65,9 @@ class Limits(NamedTuple):
 class Server:
     """A listener over a memory backend."""
 
-    def __init__(self, listener: WireListener, service: RpcService, port: int, folder: Path) -> None:
+    def __init__(self, listener: WireListener, service: RpcService, port: int, folder: Path, doors: Doors) -> None:
         self.listener, self.service, self.port, self.folder = listener, service, port, folder
+        self.doors = doors
 
     async def sdk(self) -> Client:
         """A client of zvmd/1 on the same port."""
@@ -81,7 +82,6 @@ def run(
     rules: GuardRules | None = None,
     backend: MemoryBackend | None = None,
     http3: bool = True,
-    tokens: TokenBook | None = None,
 ) -> None:
     """Do ``work`` with a listener."""
     limits = limits or Limits()
@@ -91,16 +91,18 @@ def run(
         service = rpc_service(backend or MemoryBackend(), limits.rpc)
         bound = open_socket("127.0.0.1", 0)
         quic = load_library(library)
-        doors = Doors(rules, TokenChecker(load_or_create_token(folder)), limits=limits.doors, tokens=tokens)
+        is_owner, book = TokenChecker(load_or_create_token(folder)), TokenBook.read(folder / "doors")
+        doors = Doors(rules, is_owner, limits=limits.doors, tokens=book)
         routes = Routes(service, doors, lambda: True, Way.HTTP3)
         speaker = http3_speaker(quic.http3(), service, routes, limits.http, limits.http3)
         protocols = {"h3": speaker} if http3 else None
         listener = await serve_wire(service, bound, tls, doors, quic, limits.wire, protocols)
         try:
             async with asyncio.timeout(60):
-                await work(Server(listener, service, bound.getsockname()[1], folder))
+                await work(Server(listener, service, bound.getsockname()[1], folder, doors))
         finally:
             listener.close()
+            doors.close()
             service.close()
 
     asyncio.run(served())

@@ -12,6 +12,7 @@ import pytest
 
 from node.doors.limits import DoorLimits
 from node.wire.connection import ConnectionState, ServerConnection
+from node.wire.framed import FramedSpeaker
 from node.wire.limits import WireLimits
 from tests.jumping_loop import until
 from tests.unit.wire.listening import Puppet, Server, frame, hello, initial, puppet, run
@@ -110,8 +111,12 @@ async def has_wrong_tokens_and_vanishes(server: Server) -> None:
         await has_a_wrong_token(server)
     client = await puppet(server)
     client.say(0, frame(0, 1, b"wrong", ""))
-    peers = server.listener._places
-    await until(lambda: not server.listener.connections or any(peer._state.state is CLOSED for peer in peers))
+
+    def is_refused() -> bool:
+        speakers = [peer._speaker for peer in server.listener._places]
+        return any(isinstance(speaker, FramedSpeaker) and speaker._state.state is CLOSED for speaker in speakers)
+
+    await until(lambda: not server.listener.connections or is_refused())
     client.vanish()
 
 
