@@ -204,11 +204,16 @@ def _given_authorities(settings: HttpSettings) -> tuple[Path, ...]:
 
 
 def _names(settings: HttpSettings) -> Iterator[str]:
-    """DNS names by which clients may call the node."""
+    """DNS names by which clients may call the node.
+
+    Not ``*.internal``: a wildcard for all of a top level matches nothing (RFC 9525, 6.3), and service_identity, which
+    aioquic uses, refuses a certificate that has one.
+    """
     rules = GuardRules.of(settings, False)
     for name in (socket.gethostname().lower(), *rules.hosts, *(CONTAINER_HOSTS if INTERNAL in rules.hosts else ())):
         host = parse_host(name.removeprefix("*."))
-        if host is not None and not host.is_address:
+        is_for_top_level = name.startswith("*.") and "." not in name.removeprefix("*.")
+        if host is not None and not host.is_address and not is_for_top_level:
             yield name
 
 

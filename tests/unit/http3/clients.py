@@ -91,8 +91,8 @@ def run(
         service = rpc_service(backend or MemoryBackend(), limits.rpc)
         bound = open_socket("127.0.0.1", 0)
         quic = load_library(library)
-        is_owner, book = TokenChecker(load_or_create_token(folder)), TokenBook.read(folder / "doors")
-        doors = Doors(rules, is_owner, limits=limits.doors, tokens=book)
+        is_owner = TokenChecker(load_or_create_token(folder))
+        doors = Doors(rules, is_owner, limits=limits.doors, tokens=TokenBook.read(folder))
         routes = Routes(service, doors, lambda: True, Way.HTTP3)
         speaker = http3_speaker(quic.http3(), service, routes, limits.http, limits.http3)
         protocols = {"h3": speaker} if http3 else None
