@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import node.wire.peer
+from chain.brief import before_long_work
 from node.api.types import CallResult
 from node.gateway.limits import HttpLimits
 from node.gateway.routes import Routes
@@ -38,6 +39,7 @@ class Held(MemoryBackend):
         self.running = 0
 
     def call(self, *_: Any, **__: Any) -> CallResult:
+        before_long_work()  # on a reader thread, not on the event loop
         self.running += 1
         try:
             while not self.free.is_set():

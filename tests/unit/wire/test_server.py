@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from qh3.asyncio import QuicConnectionProtocol, serve
@@ -15,6 +16,8 @@ from qh3.quic.connection import QuicConnection
 from qh3.quic.events import QuicEvent, StreamDataReceived
 
 import zvmd
+from chain.brief import before_long_work
+from node.api.types import CallResult
 from node.auth.tls import load_or_create_certificate, rotate_certificate
 from node.auth.tokens import load_or_create_token
 from node.doors.limits import DoorLimits
@@ -116,7 +119,13 @@ def test_a_client_that_closes_leaves_nobody_waiting(library: str, tmp_path: Path
 
     async def work(server: Server) -> None:
         answer = server.backend.call
-        server.backend.call = lambda *given, **named: (free.wait(60), answer(*given, **named))[1]  # type: ignore[method-assign]
+
+        def held(*given: Any, **named: Any) -> CallResult:
+            before_long_work()  # on a reader thread, not on the event loop
+            free.wait(60)
+            return answer(*given, **named)
+
+        server.backend.call = held  # type: ignore[method-assign]
         client = await server.client()
         calls = [asyncio.ensure_future(client.call_raw(b"\x01" * 20, bytes(1000))) for _ in range(500)]
         await until(lambda: server.service.readers.status()["busy"])
