@@ -171,6 +171,8 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     Transactions are printed with ``node.dev``, on a terminal, and where ``format`` is not ``auto``."""
     abi: tuple[str, ...] = ()
     """Folders of compiled contracts (Foundry's ``out``, Hardhat's ``artifacts``), to print names and reasons with."""
+    slow_callback_ms: Annotated[float, Meta(ge=0, le=60_000)] = 0.0
+    """Measure the event loop, and warn of callbacks that hold it for longer; 0: do not measure."""
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):

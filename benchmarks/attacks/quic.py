@@ -156,25 +156,26 @@ async def sparse(target: Target) -> str:
             quic = protocol._quic
             offset, window = 4, quic._remote_max_data
             while offset + 400 < window and not quic._close_event and time.perf_counter() - begun < SECONDS:
-                builder = _builder(quic)
-                builder.start_packet(QuicPacketType.ONE_RTT, quic._cryptos[Epoch.ONE_RTT])
+                made = builder(quic)
+                made.start_packet(QuicPacketType.ONE_RTT, quic._cryptos[Epoch.ONE_RTT])
                 for at in range(offset, offset + 2 * 130, 2):
-                    frame = builder.start_frame(QuicFrameType.STREAM_BASE | 6, capacity=12)
+                    frame = made.start_frame(QuicFrameType.STREAM_BASE | 6, capacity=12)
                     frame.push_uint_var(4)
                     frame.push_uint_var(at)
                     frame.push_uint_var(1)
                     frame.push_bytes(b"x")
                     frames += 1
                 offset += 2 * 130
-                for datagram in builder.flush()[0]:
+                for datagram in made.flush()[0]:
                     protocol._transport.sendto(datagram, quic._network_paths[0].addr)
-                quic._packet_number = builder.packet_number
+                quic._packet_number = made.packet_number
                 await asyncio.sleep(0.002)
             refused += quic._close_event is not None
     return f"{frames:,} frames of one byte; {refused} connections were ended by the node"
 
 
-def _builder(quic: QuicConnection) -> QuicPacketBuilder:
+def builder(quic: QuicConnection) -> QuicPacketBuilder:
+    """Packets of a client's connection, written by hand."""
     return QuicPacketBuilder(
         host_cid=quic.host_cid,
         is_client=True,
@@ -217,7 +218,6 @@ async def slow_reader(target: Target) -> str:
         protocol.transmit()
         protocol.datagram_received = lambda *_: None
         await asyncio.sleep(SECONDS)
-        protocol._transport.close()
     return "100 requests of 100 bytes for 2 MB each, no acknowledgement"
 
 

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -84,19 +85,18 @@ def start(
 
     progress = Progress((lambda _: None) if settings.log.quiet else say)
     # Imported here: `zvmd start --help` should not load LLVM.
-    import uvloop
-
     from node.auth.private import for_owner_only
 
     with without_rich():
         from node.daemon.run import run_daemon
     from node.daemon.voice import Voice, form_of
     from node.ops.logging import configure_logging, log_thread_ends
+    from node.ops.turns import new_loop
 
     handler = configure_logging(settings.log.level, settings.log.format, errors, is_terminal)
     errors.notice = handler.dropped_line
     log_thread_ends()
-    with for_owner_only(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with for_owner_only(), asyncio.Runner(loop_factory=partial(new_loop, settings.log.slow_callback_ms)) as runner:
         voice = Voice(say, output.put, form_of(settings, speaks, os.environ), progress)
         runner.run(run_daemon(settings, loaded.origins, voice, accept_data_loss or 0))
 

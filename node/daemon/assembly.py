@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -36,6 +37,7 @@ from node.ops.logging import log_status
 from node.ops.memory import resident_bytes
 from node.ops.notify import Notifier
 from node.ops.restarts import Restarts
+from node.ops.turns import loop_status
 from node.rpc.brief import BriefReads
 from node.rpc.context import Context
 from node.rpc.held import Held
@@ -130,6 +132,7 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
             "audit": audit.status,
             "logging": log_status,
             "restarts": restarts.status,
+            "loop": partial(loop_status, asyncio.get_running_loop()),
             "jobs": lambda: msgspec.to_builtins(jobs.status()),
         },
     )

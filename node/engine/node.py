@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -104,9 +105,7 @@ class Node(PublishedChain):
     @property
     def client_version(self) -> str:
         """Like ``zvmd/v0.1.0/linux-x86_64/python3.11``."""
-        system = f"{platform.system()}-{platform.machine()}".lower()
-        python = ".".join(platform.python_version_tuple()[:2])
-        return f"zvmd/v{version('zvmd')}/{system}/python{python}"
+        return _client_version()
 
     @property
     def web3_version(self) -> str:
@@ -260,6 +259,14 @@ class Node(PublishedChain):
         return self._applied.settings.automine
 
 
+
+
+@cache
+def _client_version() -> str:
+    """Made once: the version is in a file of the package."""
+    system = f"{platform.system()}-{platform.machine()}".lower()
+    python = ".".join(platform.python_version_tuple()[:2])
+    return f"zvmd/v{version('zvmd')}/{system}/python{python}"
 
 
 def _waiting(entry: PooledTransaction) -> PendingTransaction:

@@ -19,6 +19,7 @@ from node.gateway.limits import HttpLimits
 from node.gateway.link import ClientLink
 from node.gateway.routes import ALLOW, Plan, PlanKind, Routes
 from node.gateway.websocket import open_websocket
+from node.ops.slices import LoopSlice
 from node.rpc.errors import InternalError, NodeBusy, RateExceeded
 from node.rpc.held import SMALL_BYTES
 from node.rpc.service import RpcService
@@ -147,9 +148,10 @@ class HttpExchange:
 
     def _advance(self, answered: int = 0) -> None:
         """Do all that can be done now with what was received; ``answered`` requests had their answers just now."""
+        turn = LoopSlice()
         try:
             while self._link.is_open and not self._is_blocked:
-                if answered >= self._limits.requests_per_turn_max:
+                if answered >= self._limits.requests_per_turn_max or (answered and turn.is_over):
                     self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
                 elif self._plan is None:
                     self._plan = self._parser.next_head()
@@ -245,8 +247,7 @@ class HttpExchange:
         if plan.respond is not None:
             self._respond(plan)
             return
-        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        self._parts, self._size = [], 0
+        body, self._parts, self._size = self._parts, [], 0
         if (refused := self._stay.use(plan.caller)) is not None:
             self._give(refusing(HttpRefusal(*refused)))
             return

@@ -20,6 +20,7 @@ from node.gateway.json_stream import JsonStream
 from node.gateway.limits import HttpLimits
 from node.gateway.link import ClientLink
 from node.gateway.subscriptions import RpcConnection
+from node.ops.slices import LoopSlice
 from node.rpc.errors import IpcUserRefused, NodeBusy, ParseError
 from node.rpc.held import SMALL_BYTES
 from node.rpc.service import RpcService
@@ -142,7 +143,7 @@ class IpcLine:
 
     def _advance(self) -> None:
         """Take requests, as many as this turn and the limits allow."""
-        left = self._limits.requests_per_turn_max
+        left, turn = self._limits.requests_per_turn_max, LoopSlice()
         try:
             while self._link.is_open and self._turn is None and not self._is_waiting:
                 request = self._stream.take()
@@ -153,7 +154,7 @@ class IpcLine:
                     self._touch()
                 elif not self._stream.is_ahead:
                     break
-                if not left or request is None:
+                if not left or request is None or turn.is_over:
                     self._turn = self._loop.call_soon(self._next_turn)
             self._mark()
         except ZvmdError as error:

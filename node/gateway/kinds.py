@@ -8,8 +8,9 @@ Who does not ask for cursors gets what geth sends. Source: go-ethereum's eth/fil
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from chain.types import Hash32
@@ -26,6 +27,8 @@ from storage.blocks.logs import FoundLog
 
 Item = TypeVar("Item")
 
+FORMED_AT_ONCE = 16
+"""Items of a page that are made into JSON on the event loop; longer pages are on a thread."""
 NO_END = 2**64
 """Above every block's number."""
 LAST_IN_BLOCK = 2**53 - 1
@@ -56,7 +59,7 @@ def pages_of(service: RpcService, kind: str, options: Any) -> Pages:
 def _heads(service: RpcService, options: Any) -> Pages:
     begin, wants = _cursor_of(options)
     headers = head_stream(service.backend, service.readers, begin)
-    return _noted(headers, header_object, lambda header: (header.number, LAST_IN_BLOCK) if wants else None)
+    return _noted(service, headers, header_object, lambda header: (header.number, LAST_IN_BLOCK) if wants else None)
 
 
 def _logs(service: RpcService, options: Any) -> Pages:
@@ -68,7 +71,7 @@ def _logs(service: RpcService, options: Any) -> Pages:
     begin, wants = _cursor_of(given)
     logs = log_stream(service.backend, service.readers, addresses, topics, begin)
     within = _only(logs, lambda entry: first <= entry.block_number <= last)
-    return _noted(within, log_object, lambda entry: (entry.block_number, entry.log_index) if wants else None)
+    return _noted(service, within, log_object, lambda entry: (entry.block_number, entry.log_index) if wants else None)
 
 
 def _receipts(service: RpcService, options: Any) -> Pages:
@@ -101,8 +104,8 @@ def _transactions(service: RpcService, options: Any) -> Pages:
     """Transactions that enter the pool: their hashes, or with ``true`` the whole transactions."""
     arrivals = service.backend.arrivals()
     if options is not None and boolean(options):
-        return _noted(arrivals, lambda item: transaction_object(item.transaction, item.sender))
-    return _noted(arrivals, lambda item: data(item.transaction.hash))
+        return _noted(service, arrivals, lambda item: transaction_object(item.transaction, item.sender))
+    return _noted(service, arrivals, lambda item: data(item.transaction.hash))
 
 
 def _syncing(_: RpcService, __: Any) -> Pages:
@@ -163,9 +166,15 @@ async def _only(
 
 
 async def _noted(
-    pages: AsyncIterator[Iterable[Item]],
+    service: RpcService,
+    pages: AsyncIterator[Sequence[Item]],
     form: Callable[[Item], Any],
     cursor: Callable[[Item], tuple[int, int] | None] = lambda _: None,
 ) -> Pages:
+    """Notifications of the items, those of a long page formed on a reader thread."""
+
+    def formed(page: Sequence[Item]) -> list[Notification]:
+        return [Notification(form(item), cursor(item)) for item in page]
+
     async for page in pages:
-        yield [Notification(form(item), cursor(item)) for item in page]
+        yield formed(page) if len(page) <= FORMED_AT_ONCE else await service.readers.run(partial(formed, page))

@@ -71,7 +71,7 @@ class HttpLimits:
     """Received bytes are looked at in such slices."""
     frames_per_turn_max: int = 64
     """Frames of a connection handled before others get their turn on the event loop."""
-    inflated_bytes_per_turn_max: int = 256 * 1024
+    message_bytes_per_turn_max: int = 256 * 1024
     """The same in bytes of messages."""
     overhead_frames_burst: int = 1_000
     """Control frames, and fragments below `fragment_bytes_min`, that may come at once."""

@@ -15,6 +15,7 @@ from node.gateway.clock import DateLine
 from node.gateway.connections import ConnectionTable, Place
 from node.gateway.limits import HttpLimits
 from node.gateway.tls import HANDSHAKE, HandshakeTurns, TlsFault, TlsLayer
+from node.ops.slices import LoopSlice
 from node.rpc.held import SMALL_BYTES
 
 PLAIN_HTTP = HttpRefusal(400, "http.tls", "this port speaks TLS", "use https:// or wss://")
@@ -98,6 +99,10 @@ class ClientLink(asyncio.Protocol):
         self._tls: TlsLayer | None = None
         self._loop = asyncio.get_running_loop()
         self._behind_since = math.inf
+        self._is_full = False
+        """Whether the transport has as much as it takes."""
+        self._turn: asyncio.Handle | None = None
+        """The next turn of the loop in which more is sent."""
         self._deadline = math.inf
         self._is_reading = True
         self._discarded = 0
@@ -107,7 +112,7 @@ class ClientLink(asyncio.Protocol):
         self._shaken_bytes = 0
         """Bytes of the handshake so far."""
         self._unsealed: deque[memoryview] = deque()
-        """What waits to be encrypted until the peer has taken what was sent before."""
+        """What waits to be sent, and over TLS to be encrypted, until the peer has taken what was sent before."""
         self._is_shaking = security is not None
         """Whether the TLS handshake is under way."""
         self._has_parted = False
@@ -119,14 +124,17 @@ class ClientLink(asyncio.Protocol):
         """When it was last used, on the loop's clock, and its credit; infinity while work is under way."""
         self.is_open = False
         """Whether something may be written."""
-        self.is_behind = False
-        """Whether the peer has to take what was written before more is."""
         self.is_surplus = False
         """Whether it is one more than are served."""
         self.address: str | None = None
         """The peer's IP address."""
         self.certificate: bytes | None = None
         """The verified certificate that the peer has shown over TLS, DER."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the peer has to take what was written before more is."""
+        return self._is_full or bool(self._unsealed)
 
     @property
     def is_secure(self) -> bool:
@@ -145,12 +153,14 @@ class ClientLink(asyncio.Protocol):
         """Send. What is not open any more loses nothing by it."""
         if not self.is_open:
             return
-        for part in (head + body,) if len(body) <= SMALL_BYTES else (head, body):
-            if self._tls is None:
-                self._transport.write(part)
-            else:
-                self._unsealed.append(memoryview(part))
-        self._seal()
+        is_small = len(head) + len(body) <= SMALL_BYTES
+        if is_small and self._tls is None and not self._unsealed:
+            self._transport.write(head + body)
+            return
+        parts = (head + body,) if is_small else (head, body)
+        self._unsealed += map(memoryview, parts)
+        if self._turn is None:
+            self._send_on()
 
     def allow(self, seconds: float) -> None:
         """Call `Speaker.expired` if so much time passes, give or take `HttpLimits.look_every_s`."""
@@ -258,7 +268,8 @@ class ClientLink(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """It is over."""
-        self.is_open = self.is_behind = False
+        self.is_open = False
+        self._is_full = False
         self._is_gone = True
         self._unsealed.clear()
         self._farewell = None
@@ -290,13 +301,19 @@ class ClientLink(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The peer does not take what was written as fast as it is made."""
-        self.is_behind = True
+        self._is_full = True
         self._behind_since = min(self._behind_since, self._loop.time())
 
     def resume_writing(self) -> None:
         """It has taken everything that was sent."""
-        self.is_behind = False
-        self._seal()
+        self._is_full = False
+        if self._turn is None:
+            self._next_turn()
+
+    def _next_turn(self) -> None:
+        """Send what waits, and say so when that is all."""
+        self._turn = None
+        self._send_on()
         if self.is_behind:
             return
         self._behind_since = math.inf
@@ -411,10 +428,16 @@ class ClientLink(asyncio.Protocol):
         self.allow(self._limits.linger_s)
         self._transport.write_eof()
 
-    def _seal(self) -> None:
-        """Encrypt what waits, in pieces and as long as the transport sends them on."""
-        while self._tls is not None and self._unsealed and not self.is_behind:
+    def _send_on(self) -> None:
+        """Send what waits, in pieces, as long as the transport takes them and this turn of the loop allows."""
+        turn = LoopSlice()
+        while self._unsealed and not self._is_full and self._turn is None:
             part = self._unsealed.popleft()
             if len(part) > SMALL_BYTES:
                 self._unsealed.appendleft(part[SMALL_BYTES:])
-            self._transport.write(self._tls.seal(part[:SMALL_BYTES]))
+            piece = part[:SMALL_BYTES]
+            self._transport.write(piece if self._tls is None else self._tls.seal(piece))
+            if self._unsealed and turn.is_over:
+                self._turn = self._loop.call_soon(self._next_turn)
+        if self._unsealed:
+            self._behind_since = min(self._behind_since, self._loop.time())

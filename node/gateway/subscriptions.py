@@ -15,12 +15,14 @@ import msgspec
 from chain.errors import ZvmdError
 from node.api.errors import InvalidParams, LimitExceeded
 from node.gateway.kinds import Pages, pages_of, plain
+from node.ops.slices import LoopSlice
 from node.rpc.caller import Caller
+from node.rpc.dispatch import is_small
 from node.rpc.errors import NodeBusy, RateExceeded, error_object
 from node.rpc.held import SMALL_BYTES, Holding
 from node.rpc.methods.sessions import watch_params
 from node.rpc.service import RpcService
-from node.rpc.work import ConnectedClient, ConnectionMethods
+from node.rpc.work import ConnectedClient, ConnectionMethods, current_work
 
 Begun = bytes | Coroutine[Any, Any, bytes | None]
 """An answer, or what makes it."""
@@ -162,13 +164,16 @@ class RpcConnection:
         return name
 
     async def _stream(self, name: str, pages: Pages, method: str, sent: asyncio.Event) -> None:
+        current_work.set(None)  # the request that began it has a time limit, and is answered
         try:
             async with aclosing(pages):  # type: ignore[type-var]
                 async for page in pages:
                     await sent.wait()
+                    turn = LoopSlice()
                     for note in page:
                         params = {"subscription": name, "result": note.result}
                         await self._notify(method, params if note.cursor is None else params | {"cursor": note.cursor})
+                        await turn.rest()
         except ZvmdError as error:
             await sent.wait()
             await self._notify(method, {"subscription": name, "error": error_object(error)})
@@ -176,7 +181,8 @@ class RpcConnection:
             self._subscriptions.pop(name, None)
 
     async def _notify(self, method: str, params: dict[str, Any]) -> None:
-        await self._channel.send(msgspec.json.encode({"jsonrpc": "2.0", "method": method, "params": params}))
+        encode = partial(msgspec.json.encode, {"jsonrpc": "2.0", "method": method, "params": params})
+        await self._channel.send(encode() if is_small(params) else await self._service.readers.run(encode))
 
 
 def _named(method: str, params: Any) -> list[Any]:

@@ -1,15 +1,16 @@
 """WebSocket on one connection (RFC 6455): the handshake, frames in, messages out. The framing is `websockets`'.
 
-Everything a peer may send is counted: whole messages by how many are unanswered, control frames and small fragments
-by an allowance, bytes of an unfinished message by the budget of large bodies.
+Compression is not offered: it takes longer than a message's way over a local network, on the event loop, and lets a
+few bytes become megabytes. Everything a peer may send is counted: whole messages by how many are unanswered, control
+frames and small fragments by an allowance, bytes of an unfinished message by the budget of large bodies.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 
-from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
@@ -21,6 +22,7 @@ from node.gateway.limits import HttpLimits
 from node.gateway.link import ClientLink
 from node.gateway.routes import Plan
 from node.gateway.subscriptions import RpcConnection
+from node.ops.slices import LoopSlice
 from node.rpc.caller import Caller
 from node.rpc.errors import NodeBusy
 from node.rpc.held import SMALL_BYTES
@@ -28,11 +30,20 @@ from node.rpc.service import RpcService
 
 HANDSHAKE_HINT = "send the handshake of RFC 6455: a GET with Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key"
 DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
-DEFLATE = ServerPerMessageDeflateFactory(
-    server_max_window_bits=12, client_max_window_bits=12, compress_settings={"memLevel": 5}
-)
-"""Compression where the client offers it, with 20 KiB of state for a connection instead of 300."""
+COPIED_BYTES_MAX = 8 * 1024
+"""Larger messages are not copied behind the head of their frame."""
 _log = logging.getLogger("websockets.server")
+
+
+def text_frame_head(size: int) -> bytes:
+    """The head of a text frame that is a whole message of so many bytes (RFC 6455, 5.2).
+
+    >>> text_frame_head(200).hex(), text_frame_head(70_000).hex()
+    ('817e00c8', '817f0000000000011170')
+    """
+    if size < 126:
+        return bytes((0x81, size))
+    return b"\x81\x7e" + size.to_bytes(2, "big") if size < 2**16 else b"\x81\x7f" + size.to_bytes(8, "big")
 
 
 def open_websocket(
@@ -40,7 +51,7 @@ def open_websocket(
 ) -> WebSocketLine | HttpRefusal:
     """Answer the handshake that was planned; why not, if it is none, or its token has too many connections."""
     size_max = service.context.limits.body_size_max_bytes
-    protocol = ServerProtocol(extensions=[DEFLATE], max_size=size_max, logger=_log)
+    protocol = ServerProtocol(max_size=size_max, logger=_log)
     protocol.receive_data(plan.head.without_query())
     request = next(iter(protocol.events_received()), None)
     response = protocol.accept(request) if isinstance(request, Request) else None
@@ -95,6 +106,8 @@ class WebSocketLine:
         """The bytes of a message that has not arrived completely."""
         self._received = bytearray()
         """What has not been looked at."""
+        self._frames: deque[Frame] = deque()
+        """Frames found in it that wait for their turn."""
         self._parts: list[bytes] = []
         self._size = 0
         """Bytes of the unfinished message."""
@@ -185,8 +198,11 @@ class WebSocketLine:
 
     def _send(self, message: bytes) -> None:
         if self._link.is_open and self._protocol.state is State.OPEN:
-            self._protocol.send_text(message)
-            self._flush()
+            if len(message) <= COPIED_BYTES_MAX:
+                self._protocol.send_text(message)
+                self._flush()
+            else:
+                self._say(text_frame_head(len(message)), message)
             self._link.used()
             self._touch()
 
@@ -205,25 +221,33 @@ class WebSocketLine:
     def _advance(self) -> None:
         """Look at what was received, as far as this turn and the limits allow."""
         frames = size = 0
-        limits = self._limits
-        while self._received and self._link.is_open and not self._is_blocked:
-            if frames >= limits.frames_per_turn_max or size >= limits.inflated_bytes_per_turn_max:
+        limits, turn = self._limits, LoopSlice()
+        while (self._received or self._frames) and self._link.is_open and not self._is_blocked:
+            is_full = frames >= limits.frames_per_turn_max or size >= limits.message_bytes_per_turn_max
+            if is_full or turn.is_over:
                 self._turn = self._loop.call_soon(self._next_turn)
                 break
-            part = bytes(self._received[: limits.slice_bytes])
-            del self._received[: limits.slice_bytes]
-            self._protocol.receive_data(part)
-            events = self._protocol.events_received()
-            self._flush()
-            for frame in events:
-                assert isinstance(frame, Frame)
+            if self._frames:
+                frame = self._frames.popleft()
                 frames += 1
                 size += len(frame.data)
                 self._take(frame)
-            if self._protocol.state is not State.OPEN:
+            else:
+                self._read_frames()
+            if self._protocol.state is not State.OPEN and not self._frames:
                 self.stay.over()
                 self._link.finish()
         self._mark()
+
+    def _read_frames(self) -> None:
+        """Find the frames in the next slice of what was received."""
+        part = bytes(self._received[: self._limits.slice_bytes])
+        del self._received[: self._limits.slice_bytes]
+        self._protocol.receive_data(part)
+        for event in self._protocol.events_received():
+            assert isinstance(event, Frame)
+            self._frames.append(event)
+        self._flush()
 
     @property
     def _is_blocked(self) -> bool:
@@ -292,6 +316,9 @@ class WebSocketLine:
     def _flush(self) -> None:
         """Send what the protocol has to say."""
         if said := b"".join(self._protocol.data_to_send()):
-            self._link.write(said)
-            if self._link.is_behind:
-                self._taken.clear()
+            self._say(said)
+
+    def _say(self, head: bytes, rest: bytes = b"") -> None:
+        self._link.write(head, rest)
+        if self._link.is_behind:
+            self._taken.clear()

@@ -10,7 +10,7 @@ from node.rpc.errors import NodeBusy
 from node.rpc.held import SMALL_BYTES, Held
 
 
-class Shares:
+class HeldShares:
     """What the large bodies and answers of one connection hold of the budget of all."""
 
     def __init__(self, held: Held, share: float) -> None:
@@ -27,7 +27,7 @@ class Http3Request:
         "received_bytes", "stream_id", "task", "unsent",
     )  # fmt: skip
 
-    def __init__(self, stream_id: int, shares: Shares, deadline: float) -> None:
+    def __init__(self, stream_id: int, shares: HeldShares, deadline: float) -> None:
         self.stream_id = stream_id
         self.deadline = deadline
         """When it has to have gone on, on the loop's clock."""
@@ -72,10 +72,10 @@ class Http3Request:
         if self.received_bytes > SMALL_BYTES:
             self.hold(self.received_bytes)
 
-    def body(self) -> bytes:
-        """Its body, which is not kept."""
+    def body(self) -> list[bytes]:
+        """The parts of its body, which are not kept."""
         parts, self._parts = self._parts, []
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return parts
 
     def hold(self, size_bytes: int) -> None:
         """Hold so many bytes in place of the previous amount. Raises `NodeBusy`, and then holds nothing."""

@@ -21,7 +21,8 @@ from node.gateway.routes import ALLOW, Plan, PlanKind, Routes
 from node.http3.answers import CONTINUE, fields_of
 from node.http3.head import check_trailers, malformed, read_fields
 from node.http3.limits import Http3Limits
-from node.http3.request import Http3Request, Shares
+from node.http3.request import HeldShares, Http3Request
+from node.ops.slices import LoopSlice
 from node.rpc.errors import InternalError, NodeBusy
 from node.rpc.held import SMALL_BYTES
 from node.rpc.service import RpcService
@@ -80,7 +81,7 @@ class Http3Speaker:
         self._own = own
         self._date = date
         self._body_bytes_max = service.context.limits.body_size_max_bytes
-        self._shares = Shares(service.held, limits.unsent_share)
+        self._shares = HeldShares(service.held, limits.unsent_share)
         self._loop = asyncio.get_running_loop()
         self._plans: dict[tuple[tuple[bytes, bytes], ...], Plan] = {}
         """Heads of this connection, which are not read again when they come again."""
@@ -325,10 +326,13 @@ class Http3Speaker:
     def _answer_some(self) -> None:
         """Answer the requests that are complete, as many as fit into a turn of the loop."""
         self._turn = None
+        turn = LoopSlice()
         for _ in range(min(len(self._ready), self._own.answers_per_turn_max)):
             request = self._ready.popleft()
             if not request.is_dropped and not request.is_answered:
                 self._answer(request)
+            if turn.is_over:
+                break
         if self._ready:
             self._answer_soon()
 

@@ -28,6 +28,10 @@ from storage.errors import StateStoreCorrupt
 _log = structlog.get_logger("rpc")
 _encode = msgspec.json.Encoder().encode
 
+SMALL_VALUES = 128
+SMALL_TEXT = 64
+"""Characters that count as one more value."""
+
 RequestId = str | int | float | None
 
 
@@ -171,6 +175,27 @@ class Dispatcher:
         if not body.is_batch:
             return answers[0]
         return b"[" + b",".join(answers) + b"]"
+
+
+def is_small(result: Any) -> bool:
+    """Whether a result is encoded in no time: some values of JSON and a few kilobytes of text in all.
+
+    >>> is_small({"hash": "0x12", "logs": [1, None]}), is_small(["0x12"] * 1000), is_small("0x" + "00" * 10_000)
+    (True, False, False)
+    """
+    left, room = [result], SMALL_VALUES
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            room -= len(value) // SMALL_TEXT
+        elif isinstance(value, (dict, list, tuple)) and len(value) <= room:
+            left.extend(value.values() if isinstance(value, dict) else value)
+        elif not isinstance(value, (int, float, type(None))):
+            return False
+        room -= 1
+        if room < 0:
+            return False
+    return True
 
 
 def _request(value: Any, is_large: bool, caller: Caller) -> Request:

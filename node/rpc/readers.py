@@ -10,6 +10,8 @@ Nobody waits behind a stranger's heavy calls:
 - Jobs have lanes by the processor time they have taken: short, medium and long. Of six threads two may be on long jobs
   and one on a medium one. A job that outgrows its lane while the next is full is *put back*: stopped, and begun again
   when there is room. Reads change nothing, so that is allowed. The last thread is for clients whose last job was short.
+- Who has used much of the medium and long lanes lately comes later in them, so many long jobs of one client let one of
+  another pass.
 - What runs is looked at by the clock and ended when its `Work` is above its time or its memory.
 """
 
@@ -30,6 +32,7 @@ from typing import Any, TypeVar
 import structlog
 
 from node.ops.futures import settle
+from node.ops.slices import LoopSlice
 from node.rpc.errors import InternalError, NodeBusy
 from node.rpc.limits import RpcLimits
 from node.rpc.work import Work, current_work
@@ -48,6 +51,8 @@ HELP_AFTER_S = 0.002
 """When all working threads have been on their calls for this long, another is woken."""
 LOOK_EVERY_S = 0.01
 """What runs is looked at this often."""
+LOOK_AGAIN_S = 0.001
+"""After a look that found the lock taken: the event loop waits for no thread."""
 LIGHT, SHORT, MEDIUM, LONG = range(4)
 LANES_S = (0.02, 0.02, 0.5, math.inf)
 """Processor time, seconds, of a job in each lane; waiting for the interpreter lock does not count."""
@@ -181,25 +186,32 @@ class Readers:
     # On the loop
 
     def _hand_over(self) -> None:
+        if not self._lock.acquire(blocking=False):  # a thread has it that may have to wait for the interpreter lock
+            self._loop.call_soon(self._hand_over)
+            return
         self._is_hand_over_planned = False
         arrived, self._arrived = self._arrived, []
         now = time.monotonic()
-        with self._lock:
+        try:
             for job in arrived:
-                queue = job.work.client.share.queue
+                queue = job.work.share.queue
                 queue.append(job)
                 if len(queue) == 1:
                     self._line_up(job, now)
             self._waiting += len(arrived)
             waiting = self._wake_another(now)
+        finally:
+            self._lock.release()
         if self._timer is None and (waiting or len(self._asleep) < self._size):
             self._timer = self._loop.call_later(HELP_AFTER_S, self._look)
 
     def _line_up(self, job: _Queued, now: float) -> None:
         """The job waits in its lane, by what it is taken to cost. Holds the lock."""
-        cost = job.work.client.share.cost
+        cost = job.work.share.cost
         if job.lane < MEDIUM:
             job.lane = LIGHT if cost < LANES_S[LIGHT] else SHORT
+        else:
+            cost += job.work.share.used(now)
         job.turn = now + WEIGHT * cost
         heappush(self._lanes[job.lane], job)
 
@@ -236,8 +248,11 @@ class Readers:
         """End what is above its limits, put back what finds no room in its lane, wake another if all are stuck."""
         self._timer = None
         self._deliver()  # of threads that are on a long job now
+        if not self._lock.acquire(blocking=False):
+            self._timer = self._loop.call_later(LOOK_AGAIN_S, self._look)
+            return
         now = time.monotonic()
-        with self._lock:
+        try:
             running = sorted(self._running.values(), key=lambda job: job.begun)
             for job in running:
                 if not job.clock:
@@ -247,6 +262,8 @@ class Readers:
                 elif job.interruption is not None and now - job.begun > LANES_S[job.lane]:
                     self._promote(job, job.interruption)
             waiting = self._wake_another(now)
+        finally:
+            self._lock.release()
         for job in running:
             job.work.look(now)
         if waiting or running or len(self._asleep) < self._size:
@@ -263,10 +280,14 @@ class Readers:
             interruption.stop(PutBack())  # where it has ended meanwhile, or is to end anyway, that does nothing
 
     def _deliver(self) -> None:
-        for _ in range(len(self._results)):
+        turn = LoopSlice()
+        while self._results:
             done, value = self._results.popleft()
             self._unanswered -= 1
             done(value)
+            if turn.is_over:
+                self._loop.call_soon(self._deliver)
+                return
 
     # On a thread
 
@@ -307,7 +328,7 @@ class Readers:
         self._begun = job.begun = time.monotonic()
         if lane < MEDIUM:
             self._waiting -= 1
-            queue = job.work.client.share.queue
+            queue = job.work.share.queue
             queue.popleft()
             if queue:
                 self._line_up(queue[0], job.begun)
@@ -325,7 +346,7 @@ class Readers:
         while job is not None:
             if not has_results:
                 first = job.begun
-            elif job.begun - first > DELIVER_AFTER_S or job.work.client.share.cost > DELIVER_AFTER_S:
+            elif job.begun - first > DELIVER_AFTER_S or job.work.share.cost > DELIVER_AFTER_S:
                 self._bring_back()
                 first = job.begun
             job.clock_begun, job.clock = 0.0, clock
@@ -356,11 +377,13 @@ class Readers:
     def _account(self, job: _Queued, is_put_back: bool) -> None:
         """What the job took; one that was put back waits for room. Holds the lock."""
         job.interruption = None
-        share, cost = job.work.client.share, time.monotonic() - job.begun
+        share, cost = job.work.share, time.monotonic() - job.begun
         if job.clock_begun:  # it took so long that waiting for the interpreter lock may be most of it
             cost = time.clock_gettime(job.clock) - job.clock_begun
         job.clock = 0
         share.cost = max(cost, share.cost / 2)
+        if cost > LANES_S[SHORT]:
+            share.use(cost, job.begun)
         if is_put_back:
             self._put_back += 1
             job.lane = MEDIUM if job.lane < MEDIUM else LONG

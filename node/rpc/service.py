@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from chain.errors import ZvmdError
 from node.api.backend import Backend
-from node.ops.futures import settle
+from node.ops.slices import LoopSlice
+from node.rpc.batches import BatchAnswers
 from node.rpc.brief import LONG, BriefReads, kind_of
 from node.rpc.caller import NODE, Caller
 from node.rpc.context import Context
-from node.rpc.dispatch import Body, Call, Dispatcher, Request
-from node.rpc.errors import RateExceeded
+from node.rpc.dispatch import Body, Call, Dispatcher, Request, is_small
+from node.rpc.errors import NodeBusy, RateExceeded
 from node.rpc.held import Held
 from node.rpc.methods import load_methods
 from node.rpc.readers import Readers
@@ -22,8 +23,11 @@ from node.rpc.registry import find_method, known_method
 from node.rpc.strict_json import LARGE_BYTES
 from node.rpc.typed import TypedRequest
 from node.rpc.typed import decode as decode_typed
-from node.rpc.work import ConnectedClient, ConnectionMethods, Work
+from node.rpc.work import ConnectedClient, ConnectionMethods, Shares, Work
 from vm.interruption import checkpoint
+
+JOINED_BYTES = 128 * 1024
+"""Answers of a batch that are together larger are joined on a reader thread."""
 
 
 class RpcService:
@@ -35,6 +39,8 @@ class RpcService:
         self.context = context
         self.dispatcher = Dispatcher(context)
         self.readers = readers
+        self.shares = Shares()
+        """Shares of the reader threads, by caller."""
         self.brief = brief
         """Short reads on the event loop, instead of on the reader threads."""
         self.held = held
@@ -61,13 +67,13 @@ class RpcService:
 
     async def answer(
         self,
-        body: bytes,
+        body: bytes | list[bytes],
         client: ConnectedClient | None = None,
         *,
         caller: Caller = NODE,
         methods: ConnectionMethods | None = None,
     ) -> bytes | None:
-        """The answer to a JSON-RPC body of a caller; None if it held only notifications.
+        """The answer to a JSON-RPC body, or its parts, of a caller; None if it held only notifications.
 
         ``client`` is the connection's; ``methods`` are those that only this connection has. Raises `NodeBusy`.
         """
@@ -76,7 +82,7 @@ class RpcService:
 
     def begin(
         self,
-        body: bytes,
+        body: bytes | list[bytes],
         client: ConnectedClient | None = None,
         *,
         caller: Caller = NODE,
@@ -88,8 +94,13 @@ class RpcService:
         ``stream_id`` is for clients that may leave a single request (`ConnectedClient.leave`).
         """
         client = client or ConnectedClient()
-        if len(body) > LARGE_BYTES:
-            return self._answer_large(body, client.working(self.context.limits, stream_id, methods), caller)
+        client.is_of(caller, self.shares)
+        size = sum(map(len, body)) if isinstance(body, list) else len(body)
+        if size > LARGE_BYTES:
+            parts = body if isinstance(body, list) else [body]
+            return self._answer_large(parts, client.working(self.context.limits, stream_id, methods), caller)
+        if isinstance(body, list):
+            body = b"".join(body)
         if self.context.limits.short_road and caller.rate is None:
             typed = decode_typed(body)
             if typed is not None and caller.rights.allow(typed.method.name):
@@ -133,9 +144,9 @@ class RpcService:
             except ZvmdError as error:
                 return self.dispatcher.encode_error(request.id, error, request.method.name)
 
-    async def _answer_large(self, body: bytes, work: Work, caller: Caller) -> bytes | None:
+    async def _answer_large(self, body: list[bytes], work: Work, caller: Caller) -> bytes | None:
         with work:
-            decoded = await self.readers.run(lambda: self._decoded(body, caller), work)
+            decoded = await self.readers.run(lambda: self._decoded(b"".join(body), caller), work)
             self._charge(decoded, caller)
             return await self._answer_decoded(decoded, work)
 
@@ -175,25 +186,28 @@ class RpcService:
 
         The answers are counted as they arrive: above the limit what still runs is stopped, and one error is the answer.
         """
-        answers: list[asyncio.Future[bytes | None]] = []
-        group: list[asyncio.Future[bytes | None]] = []
-        group_kind: object = None
-        for request in body.requests:
-            kind = "alone" if request.method in work.methods else self._kind(request)
-            if group and (kind != group_kind or kind == "alone"):
-                await asyncio.wait(group)
-                group = []
-            group_kind = kind
-            if kind == "read":
-                group.append(self._start_read(request, work))
-            else:
-                group.append(asyncio.ensure_future(self._answer_one(request, work)))
-                group[-1].add_done_callback(partial(_count, work))
-            answers.append(group[-1])
-        found = await asyncio.gather(*answers)
+        batch = BatchAnswers(len(body.requests), work)
+        kind_before, turn = "", LoopSlice()
+        try:
+            for number, request in enumerate(body.requests):
+                kind = "alone" if request.method in work.methods else self._kind(request)
+                if kind != kind_before or kind == "alone":
+                    await batch.settled()
+                kind_before = kind
+                if work.answer_bytes_left < 0:
+                    break
+                if kind == "read":
+                    self._start_read(request, work, batch, number)
+                else:
+                    batch.run(number, self._answer_one(request, work))
+                await turn.rest()
+            answers = await batch.settled()
+        finally:
+            batch.cancel()
         if work.answer_bytes_left < 0 and work.reason is not None:
             return self.dispatcher.encode_error(None, work.reason)
-        return self.dispatcher.join(body, [answer for answer in found if answer is not None])
+        join = partial(self.dispatcher.join, body, answers)
+        return join() if sum(map(len, answers)) <= JOINED_BYTES else await self.readers.run(join, work)
 
     @staticmethod
     def _kind(request: Request) -> str:
@@ -203,14 +217,14 @@ class RpcService:
             return "read"
         return "submit" if method.overlaps else "alone"
 
-    def _start_read(self, request: Request, work: Work) -> asyncio.Future[bytes | None]:
-        """A future of the encoded answer of a read or a refusal."""
-        future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+    def _start_read(self, request: Request, work: Work, batch: BatchAnswers, number: int) -> None:
+        """Have a reader make the answer of a read or a refusal."""
+        done = partial(batch.put, number)
+        batch.expect()
         try:
-            self.readers.submit(self._encoded(request), partial(_answered, future, work), work)
+            self.readers.submit(self._encoded(request), done, work)
         except ZvmdError as error:
-            future.set_result(self._refused(request, error))
-        return future
+            done(self._refused(request, error))
 
     def _encoded(self, request: Request) -> Callable[[], bytes | None]:
         """A read, from its parameters to its encoded answer; what is not large is prepared now."""
@@ -240,12 +254,22 @@ class RpcService:
             if (of_connection := work.methods.get(request.method)) is not None:
                 result = of_connection(request.params)
             elif find_method(request.method).is_coroutine:
-                result = await self.dispatcher.prepare(request.method, request.params, request.caller).start()
+                prepare = partial(self.dispatcher.prepare, request.method, request.params, request.caller)
+                call = await self.readers.run(prepare, work) if request.is_large else prepare()
+                result = await call.start()
             else:
                 return await self.readers.run(self._encoded(request), work)
         except ZvmdError as error:
             return self._refused(request, error)
-        return None if request.is_notification else self.dispatcher.encode_result(request.id, result, request.method)
+        return None if request.is_notification else await self._encoded_result(request, result, work)
+
+    async def _encoded_result(self, request: Request, result: Any, work: Work) -> bytes:
+        """A result that is not small is encoded on a reader thread."""
+        encode = partial(self.dispatcher.encode_result, request.id, result, request.method)
+        if not is_small(result):
+            with suppress(NodeBusy):  # the work may be done already, so the answer must be sent
+                return await self.readers.run(encode, Work(self.context.limits, work.client))
+        return encode()
 
     def _refused(self, request: Request, error: ZvmdError) -> bytes | None:
         return None if request.is_notification else self.dispatcher.encode_error(request.id, error, request.method)
@@ -254,18 +278,3 @@ class RpcService:
         """Stop the threads."""
         self.brief.close()
         self.readers.close()
-
-
-
-
-def _count(work: Work, future: asyncio.Future[bytes | None]) -> None:
-    """An answer of a batch is there."""
-    if not future.cancelled() and future.exception() is None:
-        work.spend_answer(len(future.result() or b""))
-
-
-def _answered(future: asyncio.Future[bytes | None], work: Work, answer: Any) -> None:
-    """A read of a batch is answered, perhaps with an exception."""
-    if not future.done() and not isinstance(answer, BaseException):
-        work.spend_answer(len(answer or b""))
-    settle(future, answer)

@@ -10,18 +10,21 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
+from ipaddress import ip_address, ip_network
 from types import TracebackType
 from typing import Any
+from weakref import WeakValueDictionary
 
 from chain.errors import ZvmdError
 from node.api.errors import LimitExceeded
+from node.rpc.caller import Caller
 from node.rpc.errors import CallTimeout, CallTooLarge, ClientGone
 from node.rpc.limits import RpcLimits
 from vm.interruption import Interruption
 
 STRANGER_COST_S = 0.02
 """What a job of a client is taken to cost as long as nothing is known of it."""
-
+FORGOTTEN_S = 10.0
 
 ConnectionMethods = Mapping[str, Callable[[Any], Any]]
 """Methods that only this connection has, such as subscriptions: from the parameters as decoded to the result."""
@@ -30,24 +33,73 @@ ConnectionMethods = Mapping[str, Callable[[Any], Any]]
 class ReaderShare:
     """What the readers know of a client (`node.rpc.readers`)."""
 
-    __slots__ = ("cost", "queue")
+    __slots__ = ("__weakref__", "_used", "_used_at", "cost", "queue")
 
     def __init__(self) -> None:
         self.cost = STRANGER_COST_S
         """Seconds of processor time that its next job will take: as the last, or half of what was expected of that."""
         self.queue: deque[Any] = deque()
         """Jobs that wait."""
+        self._used = self._used_at = 0.0
+
+    def use(self, seconds: float, now: float) -> None:
+        """Count processor time of a job that was not short."""
+        self._used, self._used_at = self.used(now) + seconds, now
+
+    def used(self, now: float) -> float:
+        """Processor time so counted, seconds; what is long ago counts for less, half of it after `FORGOTTEN_S`."""
+        return float(self._used * 0.5 ** ((now - self._used_at) / FORGOTTEN_S))
+
+
+class Shares:
+    """One share for all connections of one token, or of one address of another machine. Event loop only.
+
+    Whoever opens 128 connections has no more turns than others. Clients of this machine share its address and are not
+    one another, so each of their connections has a share of its own.
+    """
+
+    def __init__(self) -> None:
+        self._shares: WeakValueDictionary[str, ReaderShare] = WeakValueDictionary()
+
+    def of(self, caller: Caller) -> ReaderShare | None:
+        """The share of that caller; None if it has none with others."""
+        key = _share_key(caller)
+        if key is None:
+            return None
+        share = self._shares.get(key)
+        if share is None:
+            self._shares[key] = share = ReaderShare()
+        return share
+
+
+def _share_key(caller: Caller) -> str | None:
+    if caller.token_id is not None:
+        return f"token {caller.token_id}"
+    if caller.address is None:
+        return None
+    address = ip_address(caller.address.partition("%")[0])
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_loopback:
+        return None
+    return str(address) if address.version == 4 else str(ip_network((address, 64), strict=False))
 
 
 class ConnectedClient:
     """One connection. Used on the event loop only, but for `share`, which is the readers'."""
 
-    __slots__ = ("_works", "is_gone", "share")
+    __slots__ = ("_caller", "_works", "is_gone", "share")
 
     def __init__(self) -> None:
         self.is_gone = False
         self.share = ReaderShare()
+        self._caller: Caller | None = None
         self._works: set[Work] = set()
+
+    def is_of(self, caller: Caller, shares: Shares) -> None:
+        """From now on its requests are this caller's."""
+        if caller is not self._caller:
+            self._caller = caller
+            self.share = shares.of(caller) or self.share
 
     def working(
         self, limits: RpcLimits, stream_id: int | None = None, methods: ConnectionMethods | None = None
@@ -81,7 +133,8 @@ class Work:
     """
 
     __slots__ = (
-        "_deadline", "_limits", "_running", "_token", "answer_bytes_left", "client", "methods", "reason", "stream_id"
+        "_deadline", "_limits", "_running", "_token", "answer_bytes_left", "client", "methods", "reason", "share",
+        "stream_id",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +145,7 @@ class Work:
         methods: ConnectionMethods | None = None,
     ) -> None:
         self.client = ConnectedClient() if client is None else client
+        self.share = self.client.share
         self.stream_id = stream_id
         self.methods = methods or {}
         self.reason: ZvmdError | None = None

@@ -5,6 +5,7 @@
 - It keeps 512 KiB of handshake bytes for each of three epochs of a peer that has not proved anything, and each gap
   between bytes received out of order makes every further frame slower. Both are limited here (RFC 9000, 21.7).
 - It works through a datagram of 64 KiB at once.
+- It takes acknowledgements of packets that it never sent (RFC 9000, 13.1 and 21.4).
 """
 
 from __future__ import annotations
@@ -105,6 +106,14 @@ class AioquicConnection(QuicConnection):
             raise _exceeded(frame_type, f"more than {HANDSHAKE_MAX_BYTES} bytes of a handshake")
         super()._handle_crypto_frame(context, frame_type, buf)
         _check_gaps(self._crypto_streams[context.epoch], frame_type)
+
+    def _handle_ack_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        begin = buf.tell()
+        if buf.pull_uint_var() >= self._packet_number:
+            reason = "an acknowledgement of a packet that was never sent"
+            raise QuicConnectionError(QuicErrorCode.PROTOCOL_VIOLATION, frame_type, reason)
+        buf.seek(begin)
+        super()._handle_ack_frame(context, frame_type, buf)
 
     def _handle_stream_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
         begin = buf.tell()

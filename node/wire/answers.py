@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
 from contextlib import aclosing
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from chain.blocks import Header
 from chain.errors import ZvmdError
@@ -20,8 +20,10 @@ from node.rpc.dispatch import Call, internal_error
 from node.rpc.methods.eth_blocks import leave_if_long
 from node.rpc.methods.eth_logs import check_span, sealed_ref
 from node.rpc.methods.eth_state import call_checked
+from node.rpc.registry import find_method
 from node.rpc.service import RpcService
 from node.rpc.streams import head_stream, log_stream
+from node.rpc.strict_json import LARGE_BYTES
 from node.rpc.work import ConnectedClient, Work
 from node.wire import codec
 from node.wire.errors import TooManySubscriptions
@@ -52,11 +54,15 @@ from zvmd.frames import (
     TransactionEvent,
     Unsubscribe,
     Welcome,
+    decode_request,
     encode_frame,
 )
 
 PAGE_LOGS_MAX = 10_000
 """Most logs in one page."""
+FRAMES_AT_ONCE = 16
+"""Events of a page that are encoded on the event loop."""
+Item = TypeVar("Item")
 
 
 def welcome_of(service: RpcService, limits: WireLimits) -> Welcome:
@@ -120,6 +126,7 @@ class Answerer:
 
     def start(self, peer: Peer, stream_id: int, request: Request, size_bytes: int) -> None:
         """Start answering a request."""
+        peer.client.is_of(peer.caller, self._service.shares)
         kind = type(request)
         read = self._reads.get(kind)
         if read is not None:
@@ -140,6 +147,16 @@ class Answerer:
         else:
             waiting = self._tasks[kind]
             peer.spawn(self._run_task(peer, stream_id, request, size_bytes, lambda: waiting(request)))
+
+    def decode(self, peer: Peer, stream_id: int, body: bytes, done: Callable[[Any], None]) -> None:
+        """Decode a large frame on a reader thread; ``done`` gets the request, or an exception."""
+        peer.client.is_of(peer.caller, self._service.shares)
+        try:
+            self._service.readers.submit(
+                partial(decode_request, body), done, Work(self._context.limits, peer.client, stream_id)
+            )
+        except ZvmdError as error:
+            done(error)
 
     # -- the ways to run ---------------------------------------------------------------------------
 
@@ -204,7 +221,11 @@ class Answerer:
         try:
             if not isinstance(request.params, (list, dict)):
                 raise InvalidParams("params is an array or a map")
-            call = self._service.dispatcher.prepare(request.method, request.params, peer.caller)
+            prepare = partial(self._service.dispatcher.prepare, request.method, request.params, peer.caller)
+            if size_bytes > LARGE_BYTES:
+                self._call_large(peer, stream_id, request, size_bytes, prepare)
+                return
+            call = prepare()
             if call.method.is_coroutine:
                 peer.spawn(self._run_task(peer, stream_id, request, size_bytes, lambda: _result(request.id, call)))
                 return
@@ -217,6 +238,20 @@ class Answerer:
             answer = codec.failure_of(request.id, error)
         peer.answered(stream_id, size_bytes)
         peer.write(stream_id, encode_frame(answer))
+
+    def _call_large(
+        self, peer: Peer, stream_id: int, request: CallMethod, size_bytes: int, prepare: Callable[[], Call]
+    ) -> None:
+        """Parse large parameters on a reader thread."""
+
+        async def begin() -> Frame:
+            call = await self._service.readers.run(prepare)
+            return await _result(request.id, call)
+
+        if find_method(request.method).is_coroutine:
+            peer.spawn(self._run_task(peer, stream_id, request, size_bytes, begin))
+        else:
+            self._submit(peer, stream_id, request, size_bytes, lambda: Result(request.id, prepare().run()))
 
     def _call_contract(self, request: CallContract) -> Frame:
         context = self._context
@@ -337,19 +372,27 @@ class Answerer:
             return encode_frame(HeadEvent(number, (header.number, 2**62), body))
 
         async for page in headers:
-            yield b"".join([frame(header) for header in page])
+            yield await self._joined(page, frame)
 
     async def _transaction_pages(self, number: int) -> AsyncIterator[bytes]:
         async with aclosing(self._context.backend.arrivals()) as arrivals:  # type: ignore[type-var]
             async for page in arrivals:
-                yield b"".join(encode_frame(TransactionEvent(number, codec.transaction_body(item))) for item in page)
+                yield await self._joined(
+                    page, lambda item: encode_frame(TransactionEvent(number, codec.transaction_body(item)))
+                )
 
     async def _log_pages(self, number: int, logs: AsyncIterator[list[FoundLog]]) -> AsyncIterator[bytes]:
+        def frame(entry: FoundLog) -> bytes:
+            return encode_frame(LogEvent(number, (entry.block_number, entry.log_index), codec.log_body(entry)))
+
         async for page in logs:
-            yield b"".join(
-                encode_frame(LogEvent(number, (entry.block_number, entry.log_index), codec.log_body(entry)))
-                for entry in page
-            )
+            yield await self._joined(page, frame)
+
+    async def _joined(self, page: list[Item], frame: Callable[[Item], bytes]) -> bytes:
+        """The frames of a page's items, those of a long page made on a reader thread."""
+        if len(page) <= FRAMES_AT_ONCE:
+            return b"".join([frame(item) for item in page])
+        return await self._service.readers.run(lambda: b"".join([frame(item) for item in page]))
 
     async def _stream(
         self, peer: Peer, stream_id: int, size_bytes: int, number: int, pages: AsyncIterator[bytes]

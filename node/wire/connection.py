@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
+from typing import cast
 
 import msgspec
 
+from chain.errors import ZvmdError
 from node.doors.visitor import Verdict
 from node.rpc.caller import GUEST, Caller
 from node.wire.errors import (
@@ -32,6 +34,7 @@ from node.wire.errors import (
 from node.wire.events import (
     ConnectionRefused,
     Greeted,
+    LargeFrameReceived,
     RequestReceived,
     RequestRefused,
     StreamEnded,
@@ -42,6 +45,10 @@ from node.wire.limits import WireLimits
 from zvmd.frames import PROTOCOL_VERSION, FrameBuffer, Hello, Request, decode_request
 
 HELLO_STREAM = 0
+LARGE_FRAME_BYTES = 8 * 1024
+"""Larger frames are decoded on another thread: 2 MB of small values take longer than the event loop may be held."""
+UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+"""What decoding a frame raises."""
 
 
 class ConnectionState(Enum):
@@ -141,23 +148,41 @@ class ServerConnection:
                 events.append(StreamEnded(stream_id))
         return events
 
+    def decoded(self, stream_id: int, size_bytes: int, request: object) -> WireEvent | None:
+        """Take the request of a `LargeFrameReceived`, or the exception of `zvmd.frames.decode_request`."""
+        if self.state is ConnectionState.CLOSED:
+            return None
+        if not isinstance(request, BaseException) and not isinstance(request, Hello):
+            return RequestReceived(stream_id, cast("Request", request), size_bytes)
+        self.answered(size_bytes)
+        if isinstance(request, UNREADABLE):
+            return self._malformed_frame(stream_id, str(request)[:200])
+        if isinstance(request, ZvmdError):
+            return RequestRefused(stream_id, 0, request)
+        if isinstance(request, BaseException):
+            raise request
+        return RequestRefused(stream_id, 0, HelloAgain("Hello was sent before"))
+
     def _frame(self, stream_id: int, body: bytes, events: list[WireEvent]) -> None:
+        is_large = len(body) > LARGE_FRAME_BYTES and self.state is ConnectionState.OPEN
         try:
-            request = decode_request(body)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as reason:
+            request = None if is_large else decode_request(body)
+        except UNREADABLE as reason:
             events.append(self._malformed_frame(stream_id, str(reason)[:200]))
             return
         if self.state is ConnectionState.GREETING:
+            assert request is not None, "only frames of greeted peers are decoded elsewhere"
             events.append(self._greet(stream_id, request))
         elif isinstance(request, Hello):
             events.append(RequestRefused(stream_id, 0, HelloAgain("Hello was sent before")))
         elif self.in_flight >= self._limits.in_flight_max:
             error = TooManyRequests(f"the limit is {self._limits.in_flight_max} unanswered requests")
-            events.append(RequestRefused(stream_id, request.id, error))
+            events.append(RequestRefused(stream_id, 0 if request is None else request.id, error))
         else:
             self.in_flight += 1
             self._held_bytes += len(body)
-            events.append(RequestReceived(stream_id, request, len(body)))
+            received = RequestReceived(stream_id, request, len(body)) if request is not None else None
+            events.append(received or LargeFrameReceived(stream_id, body))
 
     def _greet(self, stream_id: int, request: Request) -> WireEvent:
         if not isinstance(request, Hello):

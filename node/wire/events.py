@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from chain.errors import ZvmdError
 from node.wire.errors import WireError
 from zvmd.frames import Request
 
@@ -23,6 +24,13 @@ class RequestReceived(NamedTuple):
     size_bytes: int
 
 
+class LargeFrameReceived(NamedTuple):
+    """A frame too large to be decoded on the event loop; give the request to `ServerConnection.decoded`."""
+
+    stream_id: int
+    body: bytes
+
+
 class StreamEnded(NamedTuple):
     """The peer has finished this stream: finish it too once everything is answered."""
 
@@ -34,7 +42,7 @@ class RequestRefused(NamedTuple):
 
     stream_id: int
     request_id: int
-    error: WireError
+    error: ZvmdError
 
 
 class StreamRefused(NamedTuple):
@@ -53,4 +61,12 @@ class ConnectionRefused(NamedTuple):
     """Seconds after which it is answered."""
 
 
-WireEvent = Greeted | RequestReceived | StreamEnded | RequestRefused | StreamRefused | ConnectionRefused
+WireEvent = (
+    Greeted
+    | RequestReceived
+    | LargeFrameReceived
+    | StreamEnded
+    | RequestRefused
+    | StreamRefused
+    | ConnectionRefused
+)

@@ -16,7 +16,15 @@ from node.wire import codec
 from node.wire.answers import Answerer
 from node.wire.connection import ServerConnection
 from node.wire.errors import SlowReader, TooManyConnections, WireError
-from node.wire.events import ConnectionRefused, Greeted, RequestReceived, RequestRefused, StreamEnded, StreamRefused
+from node.wire.events import (
+    ConnectionRefused,
+    Greeted,
+    LargeFrameReceived,
+    RequestReceived,
+    RequestRefused,
+    StreamEnded,
+    StreamRefused,
+)
 from node.wire.library import StreamGone
 from node.wire.limits import WireLimits
 from node.wire.peer import WirePeer
@@ -122,6 +130,9 @@ class FramedSpeaker:
     def answered(self, stream_id: int, size_bytes: int) -> None:
         """See `ServerConnection.answered`; a stream the peer has ended is ended after its last answer."""
         self._state.answered(size_bytes)
+        self._one_less(stream_id)
+
+    def _one_less(self, stream_id: int) -> None:
         self._unanswered[stream_id] -= 1
         if not self._unanswered[stream_id]:
             del self._unanswered[stream_id]
@@ -144,6 +155,10 @@ class FramedSpeaker:
         if isinstance(event, RequestReceived) and self._admits(event):
             self._unanswered[event.stream_id] += 1
             self._listener.answerer.start(self, event.stream_id, event.request, event.size_bytes)
+        elif isinstance(event, LargeFrameReceived):
+            self._unanswered[event.stream_id] += 1
+            done = partial(self._peer.guarded, self._decoded, event.stream_id, len(event.body))
+            self._listener.answerer.decode(self, event.stream_id, event.body, done)
         elif isinstance(event, Greeted):
             self._hello_timer.cancel()
             if self._peer.stay.use(self.caller) is not None:
@@ -171,6 +186,13 @@ class FramedSpeaker:
                 )
             else:
                 self._refuse(event.stream_id, event.error)
+
+    def _decoded(self, stream_id: int, size_bytes: int, request: object) -> None:
+        """A large frame is decoded, or cannot be."""
+        event = self._state.decoded(stream_id, size_bytes, request)
+        if event is not None:
+            self._handle(event)
+        self._one_less(stream_id)
 
     def _admits(self, event: RequestReceived) -> bool:
         """Whether the peer may make this request; if not, the refusal is sent here."""

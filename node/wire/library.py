@@ -24,6 +24,9 @@ CONNECTION_ID_BYTES = 8
 HANDSHAKE_MAX_BYTES = 16 * 1024
 """Handshake bytes of a client in each epoch; a ClientHello with a post-quantum key has about 2,000."""
 
+DATAGRAMS_SENT_MAX = 32
+"""Most datagrams that a connection sends in one turn of the event loop, where its library can be stopped there."""
+
 
 class StreamGone(Exception):
     """The stream cannot be used any more: the peer has reset or stopped it, or it is finished."""
@@ -47,7 +50,8 @@ class LibraryConnection(Protocol):
         """Take datagrams of one sender."""
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
-        """Datagrams to send now, each with its address, as far as RFC 9000, 8.1 allows."""
+        """Datagrams to send now, each with its address, as far as RFC 9000, 8.1 allows; `DATAGRAMS_SENT_MAX` or more
+        if others may follow."""
 
     def get_timer(self) -> float | None:
         """When `handle_timer` is to be called."""

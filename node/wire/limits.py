@@ -43,6 +43,10 @@ class WireLimits:
     """The same to one address and port."""
     strangers_per_turn_max: int = 128
     """Datagrams of unknown connections examined in one turn of the event loop; the rest is dropped."""
+    strangers_waiting_max: int = 128
+    """Initials of unknown connections that wait to be handled; the rest is dropped."""
+    datagrams_waiting_max: int = 512
+    """Datagrams of a connection that wait to be handled; the rest is dropped."""
     hello_datagrams_max: int = 64
     """Most datagrams from a peer that has not said Hello."""
     unconfirmed_pause_bytes: int = 1024 * 1024

@@ -6,20 +6,27 @@ What is spoken on it is a `WireSpeaker`'s, which the handshake chooses (ALPN, RF
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import cache
 from typing import Any, Protocol
 
 import structlog
 
 from node.doors.doors import Stay
+from node.ops.slices import LoopSlice
 from node.rpc.work import ConnectedClient
 from node.wire.errors import HelloTooLate, HelloTooLong, PeerFault, PlaceNeeded, WireError, WrongToken
-from node.wire.library import Events, LibraryConnection, QuicLibrary, StreamGone
+from node.wire.library import DATAGRAMS_SENT_MAX, Events, LibraryConnection, QuicLibrary, StreamGone
 from node.wire.limits import WireLimits
 
 _log = structlog.get_logger("wire")
 
+DATAGRAMS_AT_ONCE = 8
+"""Given to the library together."""
+PIECE_BYTES = 1024
+"""Bytes of a stream that are looked at together: about twenty small requests."""
 CLOSING_S = 3.0
 """How long at most an ended connection answers with its close (RFC 9000, 10.2) before its state is freed."""
 
@@ -125,6 +132,12 @@ class WirePeer:
         self._handlers = _handlers(listener.library.events)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
+        self._arrived: deque[tuple[bytes, Any]] = deque()
+        """Datagrams that wait for their turn, with their senders."""
+        self._pieces: deque[Any] = deque()
+        """Events of bytes of streams that wait for theirs."""
+        self._working: asyncio.Handle | None = None
+        """The next turn, if there is more to do than one allows."""
         self._transmission: asyncio.Handle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing_timer: asyncio.TimerHandle | None = None
@@ -184,9 +197,9 @@ class WirePeer:
             return
         if datagrams := self.quic.datagrams_to_send(now=self._loop.time()):
             self._listener.library.send(self._transport, datagrams)
-            self._process_events()
-            if self._speaker is not None and not self.is_gone:
-                self._speaker.advanced()
+            self._work()
+        if len(datagrams) >= DATAGRAMS_SENT_MAX:
+            self.transmit_soon()
         if not self._forgotten:
             self._set_timer(self.quic.get_timer())
 
@@ -220,9 +233,21 @@ class WirePeer:
 
     # -- for the listener --------------------------------------------------------------------------
 
-    def datagrams_received(self, data: list[bytes], addr: Any) -> None:
-        """Take datagrams of one sender."""
-        self.guarded(self._take, data, addr)
+    def datagrams_received(self, data: list[bytes], addr: Any, turn: LoopSlice | None = None) -> None:
+        """Take datagrams of one sender, at once while the ``turn`` of the loop is not over, else in the next one.
+
+        Datagrams that arrive faster than they can be handled are lost, as on a network.
+        """
+        if self._forgotten:
+            return
+        room = self._limits.datagrams_waiting_max - len(self._arrived)
+        self._arrived += [(item, addr) for item in data[:room]]
+        if self._working is not None:
+            return
+        if turn is not None and turn.is_over:
+            self._working = self._loop.call_soon(self.guarded, self._work)
+        else:
+            self.guarded(self._work, turn)
 
     def drop(self, reason: WireError | None = None) -> None:
         """End the connection at once. A reason is sent to the peer if that is still possible."""
@@ -266,17 +291,53 @@ class WirePeer:
         if self._forgotten:
             return
         self._forgotten = True
-        for handle in (self._timer, self._transmission, self._closing_timer):
+        for handle in (self._timer, self._transmission, self._closing_timer, self._working):
             if handle is not None:
                 handle.cancel()
-        self._timer = self._transmission = self._closing_timer = None
+        self._timer = self._transmission = self._closing_timer = self._working = None
+        self._arrived.clear()
+        self._pieces.clear()
         self.quic.release()
 
     # -- the library -------------------------------------------------------------------------------
 
+    def _work(self, turn: LoopSlice | None = None) -> None:
+        """Handle what has arrived, as far as this turn allows."""
+        if self._working is not None:
+            self._working.cancel()
+            self._working = None
+        turn = turn or LoopSlice()
+        while not self._forgotten and self._take_next():
+            if turn.is_over and not self._forgotten:
+                self._working = self._working or self._loop.call_soon(self.guarded, self._work)
+                break
+        if self._speaker is not None and not self.is_gone:
+            self._speaker.advanced()
+
+    def _take_next(self) -> bool:
+        """Handle bytes of a stream, else an event, else datagrams; whether there was one of them."""
+        if self._pieces:
+            self._stream_piece(self._pieces.popleft())
+        elif (event := self.quic.next_event()) is not None:
+            handle = self._handlers.get(type(event))
+            if handle is not None:
+                handle(self, event)
+        elif self._arrived:
+            self._take(*self._next_datagrams())
+            self.transmit_soon()
+        else:
+            return False
+        return True
+
+    def _next_datagrams(self) -> tuple[list[bytes], Any]:
+        """Some datagrams of one sender."""
+        data, addr = self._arrived.popleft()
+        taken = [data]
+        while self._arrived and len(taken) < DATAGRAMS_AT_ONCE and self._arrived[0][1] == addr:
+            taken.append(self._arrived.popleft()[0])
+        return taken, addr
+
     def _take(self, data: list[bytes], addr: Any) -> None:
-        if self._forgotten:
-            return
         if not self._is_greeted and not self.is_gone:
             self._datagrams_before_hello += len(data)
             speaker = self._speaker
@@ -285,10 +346,6 @@ class WirePeer:
                 self.refuse(HelloTooLong(f"{self._datagrams_before_hello} datagrams"))
                 return
         self.quic.receive_many_datagrams(data, addr, now=self._loop.time())
-        self._process_events()
-        if self._speaker is not None and not self.is_gone:
-            self._speaker.advanced()
-        self.transmit_soon()
 
     def _set_timer(self, due: float | None) -> None:
         if due == self._timer_at:
@@ -303,14 +360,8 @@ class WirePeer:
         now = max(self._timer_at, self._loop.time())
         self._timer = self._timer_at = None
         self.quic.handle_timer(now=now)
-        self._process_events()
+        self._work()
         self.transmit()
-
-    def _process_events(self) -> None:
-        while not self._forgotten and (event := self.quic.next_event()) is not None:
-            handle = self._handlers.get(type(event))
-            if handle is not None:
-                handle(self, event)
 
     def _handshake_completed(self, event: Any) -> None:
         self._handshake_timer.cancel()
@@ -319,6 +370,16 @@ class WirePeer:
             self._speaker = self._listener.speaker(self, event.alpn_protocol)
 
     def _stream_data(self, event: Any) -> None:
+        data: bytes = event.data
+        if len(data) <= PIECE_BYTES:
+            self._pieces.append(event)
+            return
+        for begin in range(0, len(data), PIECE_BYTES):
+            end = begin + PIECE_BYTES
+            is_last = event.end_stream and end >= len(data)
+            self._pieces.append(replace(event, data=data[begin:end], end_stream=is_last))
+
+    def _stream_piece(self, event: Any) -> None:
         if self._speaker is not None and not self.is_gone:
             self._speaker.stream_data(event)
 

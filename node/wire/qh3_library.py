@@ -22,7 +22,7 @@ from operator import itemgetter
 from typing import Any
 
 from qh3._hazmat import pull_quic_header
-from qh3.asyncio._transport import create_optimized_datagram_transport
+from qh3.asyncio._transport import OptimizedDatagramTransport, enable_gro, has_gso
 from qh3.quic import events
 from qh3.quic.configuration import QuicConfiguration
 from qh3.quic.connection import QuicConnection, QuicConnectionError
@@ -31,6 +31,7 @@ from qh3.quic.packet import QuicErrorCode, QuicFrameType, encode_quic_retry, enc
 from node.wire.http3 import Http3Library
 from node.wire.library import (
     CONNECTION_ID_BYTES,
+    DATAGRAMS_SENT_MAX,
     HANDSHAKE_MAX_BYTES,
     QuicLibrary,
     StreamGone,
@@ -42,6 +43,8 @@ INITIAL_SALT = bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a")
 INITIAL_KEYS = ((b"quic key", 16), (b"quic iv", 12), (b"quic hp", 16))
 INITIAL_ALGORITHMS = ("aes-128-gcm", "aes-128-ecb")
 """How the keys of Initial packets are made (RFC 9001, 5.1 and 5.2)."""
+GRO_SEGMENT_BYTES = 1280
+"""Where the kernel does not tell the size of a coalesced burst's datagrams."""
 
 
 class Qh3Connection(QuicConnection):
@@ -67,7 +70,10 @@ class Qh3Connection(QuicConnection):
         if self._core is None:
             return datagrams
         try:
-            while (built := self._call_core(self._core.poll_transmit, now)) is not None:
+            while len(datagrams) < DATAGRAMS_SENT_MAX:
+                built = self._call_core(self._core.poll_transmit, now)
+                if built is None:
+                    break
                 datagrams.append((built[0], built[1]))
         except QuicConnectionError:
             if self._handshake_complete:
@@ -179,9 +185,33 @@ def http3() -> Http3Library:
     return HTTP3
 
 
+class Qh3Transport(OptimizedDatagramTransport):
+    """Receives one burst in each turn of the event loop, of at most 32 messages; qh3's receives 32 bursts."""
+
+    __slots__ = ()
+
+    def _recv_rust(self, state: Any) -> None:
+        try:
+            received = state.recv()
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._protocol.error_received(error)
+            return
+        protocol: Any = self._protocol
+        for addr, burst in groupby(received or (), itemgetter(1)):
+            protocol.datagrams_received([datagram for datagram, _ in burst], addr)
+
+
 async def _listen(make: Callable[[], asyncio.DatagramProtocol], bound: socket.socket) -> asyncio.DatagramTransport:
     logging.getLogger("quic").setLevel(logging.ERROR)  # it warns of every connection that ends
-    transport, _ = await create_optimized_datagram_transport(asyncio.get_running_loop(), make, bound)
+    bound.setblocking(False)
+    loop = asyncio.get_running_loop()
+    gro, gso = enable_gro(bound), has_gso(bound)
+    transport = Qh3Transport(loop, bound, make(), None, gro, gso, GRO_SEGMENT_BYTES)
+    started = loop.create_future()
+    transport._start(started)
+    await started
     return transport
 
 

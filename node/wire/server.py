@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import os
 import socket
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from node.auth.certificate import TlsFiles
 from node.doors.doors import Doors, Stay
 from node.doors.rates import Rate, network_of
 from node.doors.visitor import Verdict, Visitor, Way
+from node.ops.slices import LoopSlice
 from node.rpc.service import RpcService
 from node.wire.admission import Places
 from node.wire.answers import Answerer, welcome_of
@@ -67,8 +69,11 @@ class WireListener(asyncio.DatagramProtocol):
         self._retries = Rate(limits.retries_per_source_per_s, limits.retries_per_s, limits.strangers_per_turn_max)
         self._unproved = Rate(limits.unproved_per_source_per_s, limits.unproved_per_s, limits.unproved_per_s)
         self._proved = Rate(limits.proved_per_network_per_s, limits.proved_per_s, limits.proved_per_s)
-        self._strangers = 0
+        self._turn: LoopSlice | None = None
+        self._examined = 0
         """Datagrams of unknown connections examined in this turn of the loop."""
+        self._strangers: deque[tuple[Initial, bytes, Any]] = deque()
+        """Initials that wait to be looked at, with their datagrams and senders."""
         self._is_stopping = False
         self._emptied = asyncio.Event()
 
@@ -150,7 +155,7 @@ class WireListener(asyncio.DatagramProtocol):
             if peer is not None and all(
                 item and not item[0] & 0x80 and item[1 : 1 + CONNECTION_ID_BYTES] == name for item in data
             ):
-                peer.datagrams_received(data, addr)
+                peer.datagrams_received(data, addr, self._this_turn())
                 return
         for item in data:
             self.datagram_received(item, addr)
@@ -163,18 +168,43 @@ class WireListener(asyncio.DatagramProtocol):
         name = data[6 : 6 + data[5]] if is_long else data[1 : 1 + CONNECTION_ID_BYTES]
         peer = self._peers.get(name)
         if peer is not None:
-            peer.datagrams_received([data], addr)
+            peer.datagrams_received([data], addr, self._this_turn())
+        elif is_long and self._examined < self.limits.strangers_per_turn_max:
+            self._this_turn()
+            self._examined += 1
+            self._stranger(data, addr)
+
+    def _stranger(self, data: bytes, addr: Any) -> None:
+        """Have an Initial looked at when it is its turn."""
+        initial = read_initial(data)
+        if initial is None or len(self._strangers) >= self.limits.strangers_waiting_max:
             return
-        if self._strangers >= self.limits.strangers_per_turn_max:
-            return
-        if not self._strangers:
+        self._strangers.append((initial, data, addr))
+        if len(self._strangers) == 1:
+            self._loop.call_soon(self._look_at_strangers)
+
+    def _look_at_strangers(self) -> None:
+        turn = LoopSlice()
+        while self._strangers:
+            initial, data, addr = self._strangers.popleft()
+            peer = self._peers.get(initial.destination)
+            if peer is not None:  # it sent its Initial twice, or it has several datagrams
+                peer.datagrams_received([data], addr, turn)
+            else:
+                try:
+                    self._newcomer(initial, data, addr)
+                except Exception as error:
+                    _log.error("newcomer_failed", peer=addr[0], exc_info=error)
+            if turn.is_over and self._strangers:
+                self._loop.call_soon(self._look_at_strangers)
+                return
+
+    def _this_turn(self) -> LoopSlice:
+        """What connections may take of this turn of the loop together."""
+        if self._turn is None:
+            self._turn = LoopSlice()
             self._loop.call_soon(self._new_turn)
-        self._strangers += 1
-        if is_long and (initial := read_initial(data)) is not None:
-            try:
-                self._newcomer(initial, data, addr)
-            except Exception as error:
-                _log.error("newcomer_failed", peer=addr[0], exc_info=error)
+        return self._turn
 
     def error_received(self, exc: Exception) -> None:
         """Ignore ICMP errors of the socket: peers that have left time out."""
@@ -209,7 +239,7 @@ class WireListener(asyncio.DatagramProtocol):
     # -- who connects ------------------------------------------------------------------------------
 
     def _new_turn(self) -> None:
-        self._strangers = 0
+        self._turn, self._examined = None, 0
 
     def _newcomer(self, initial: Initial, data: bytes, addr: Any) -> None:
         """Begin a connection, ask for a proof of the address, or do nothing: a good client sends again."""

@@ -14,6 +14,7 @@ from chain.errors import ZvmdError
 from node.auth.unix_sockets import BACKLOG, SocketFile, is_gone, user_of
 from node.doors.doors import Doors, Stay
 from node.doors.visitor import Verdict, Visitor, Way
+from node.ops.slices import LoopSlice
 from node.rpc.caller import Caller
 from node.rpc.errors import IpcUserRefused
 from node.rpc.service import RpcService
@@ -26,6 +27,7 @@ from node.wire.errors import PeerFault, PlaceNeeded, SlowReader, TooManyConnecti
 from node.wire.events import (
     ConnectionRefused,
     Greeted,
+    LargeFrameReceived,
     RequestReceived,
     RequestRefused,
     StreamEnded,
@@ -40,8 +42,10 @@ _log = structlog.get_logger("wire")
 
 STREAM = 0
 """The number of the only stream."""
-SLICE_BYTES = 16 * 1024
-"""Received bytes are looked at in such slices, between which others have their turn on the event loop."""
+PIECE_BYTES = 1024
+"""Received bytes are looked at in such pieces, between which others may have their turn on the event loop."""
+WAITING_BYTES = 16 * 1024
+"""No more is received while so much has not been looked at."""
 
 
 class SocketPeer(asyncio.Protocol):
@@ -91,6 +95,10 @@ class SocketPeer(asyncio.Protocol):
         """A request of that size is finished."""
         self._state.answered(size_bytes)
         self._in_flight_bytes -= size_bytes
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """There is one request less, or less of one: see what that allows."""
         if self._has_ended or self._is_blocked or self._received:
             self._soon()
         else:
@@ -205,28 +213,38 @@ class SocketPeer(asyncio.Protocol):
         self._advance()
 
     def _advance(self) -> None:
-        """Look at a slice of what was received, and leave the rest to later turns."""
-        if not self._is_open or self._turn is not None:
-            return
+        """Look at what was received, as far as this turn and the limits allow."""
+        if self._is_open and self._turn is None:
+            self._guarded(self._look)
+            self._mark()
+
+    def _look(self) -> None:
+        turn = LoopSlice()
+        while self._is_open and not self._is_blocked and (self._received or self._has_ended):
+            part = bytes(self._received[:PIECE_BYTES])
+            del self._received[: len(part)]
+            is_end = self._has_ended and not self._received
+            for event in self._state.receive(STREAM, part, is_end, self._loop.time()):
+                self._handle(event)
+            if not self._received:
+                break
+            if turn.is_over:
+                self._soon()
+                break
+        if self._has_ended and not self._received and not self._state.in_flight:
+            self.leave()
+
+    def _guarded(self, work: Callable[..., None], *arguments: Any) -> None:
+        """Run ``work`` for this connection; an exception ends the connection, not the listener."""
         try:
-            if not self._is_blocked and (self._received or self._has_ended):
-                part = bytes(self._received[:SLICE_BYTES])
-                del self._received[: len(part)]
-                is_end = self._has_ended and not self._received
-                for event in self._state.receive(STREAM, part, is_end, self._loop.time()):
-                    self._handle(event)
-                if self._received:
-                    self._soon()
-            if self._has_ended and not self._received and not self._state.in_flight:
-                self.leave()
+            work(*arguments)
         except Exception as error:
             _log.error("connection_failed", peer=self.address, reason=str(error), exc_info=error)
             self._refuse(PeerFault("a bug in zvmd ended a connection"))
-        self._mark()
 
     def _mark(self) -> None:
         """Whether more is received meanwhile."""
-        wanted = not self._is_blocked and len(self._received) < SLICE_BYTES
+        wanted = not self._is_blocked and len(self._received) < WAITING_BYTES
         if self._is_open and not self._has_ended and wanted != self._is_reading:
             self._is_reading = wanted
             if wanted:
@@ -239,6 +257,10 @@ class SocketPeer(asyncio.Protocol):
             self._in_flight_bytes += event.size_bytes
             if self._admits(event):
                 self._listener.answerer.start(self, STREAM, event.request, event.size_bytes)
+        elif isinstance(event, LargeFrameReceived):
+            self._in_flight_bytes += len(event.body)
+            done = partial(self._guarded, self._decoded, len(event.body))
+            self._listener.answerer.decode(self, STREAM, event.body, done)
         elif isinstance(event, Greeted):
             self._hello_timer.cancel()
             if self._stay.use(self.caller) is not None:
@@ -256,6 +278,14 @@ class SocketPeer(asyncio.Protocol):
             self._refuse(event.error)
         else:
             assert isinstance(event, StreamEnded), event
+
+    def _decoded(self, size_bytes: int, request: object) -> None:
+        """A large frame is decoded, or cannot be."""
+        self._in_flight_bytes -= size_bytes  # counted again as the request's
+        event = self._state.decoded(STREAM, size_bytes, request)
+        if event is not None:
+            self._handle(event)
+        self._go_on()
 
     def _admits(self, event: RequestReceived) -> bool:
         """Whether the peer may make this request; if not, the refusal is sent here."""

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gmpy2 import mpz, powmod
+from gmpy2 import context, get_context, mpz, powmod
 
 from chain.gas_schedule import ModexpPrice
 from vm.errors import PrecompileError
+from vm.interruption import checkpoint
 from vm.precompiles.contract import padded, word
 
 MAX_OPERAND_BYTES = 1_024
 """EIP-7823."""
+HELD_WORK_MAX = 4 * 10**7
+"""Squared bytes of the modulus times bits of the exponent: one millisecond, for which the interpreter lock is kept."""
+UNSTOPPED_WORK_MAX = 10**10
+"""The same for a third of a second. What is larger is done in windows of the exponent, and takes twice as long."""
 
 
 def _exponent_head(data: bytes) -> int:
@@ -61,7 +66,25 @@ def modexp(data: bytes) -> bytes:
     modulus = int.from_bytes(padded(data, 96 + base_size + exponent_size, modulus_size), "big")
     if modulus == 0:
         return bytes(modulus_size)
-    return int(powmod(mpz(base), mpz(exponent), mpz(modulus))).to_bytes(modulus_size, "big")
+    return int(_power(mpz(base), mpz(exponent), mpz(modulus))).to_bytes(modulus_size, "big")
+
+
+def _power(base: mpz, exponent: mpz, modulus: mpz) -> mpz:
+    """``base ** exponent % modulus``. A large one lets other threads run, and may be stopped (`vm.interruption`)."""
+    bits, square = exponent.bit_length(), (modulus.bit_length() + 7) // 8
+    work = square * square * bits
+    if work <= HELD_WORK_MAX:
+        return powmod(base, exponent, modulus)
+    with context(get_context(), allow_release_gil=True):
+        if work <= UNSTOPPED_WORK_MAX:
+            return powmod(base, exponent, modulus)
+        window = max(64, UNSTOPPED_WORK_MAX // (square * square))
+        result, shift = mpz(1), mpz(1) << window
+        for begin in range((bits - 1) // window * window, -1, -window):
+            checkpoint()
+            digit = exponent >> begin & (shift - 1)
+            result = powmod(result, shift, modulus) * powmod(base, digit, modulus) % modulus
+        return result
 
 
 def modexp_bounded(data: bytes) -> bytes:

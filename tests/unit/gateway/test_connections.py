@@ -28,7 +28,7 @@ from node.gateway.listener import Gateway
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
 from tests.jumping_loop import JumpingLoop, skip
-from tests.unit.gateway.wire import CALL, LATER, PROBE, Client, pass_time, post, serving
+from tests.unit.gateway.wire import CALL, LATER, PROBE, Client, answers_in, pass_time, post, serving
 from tests.unit.rpc.memory_backend import MemoryBackend
 from vm.interruption import checkpoint
 
@@ -52,6 +52,13 @@ class Held(MemoryBackend):
             checkpoint()
             time.sleep(0.001)
         return CallResult(True, False, "return", b"\x2a", 21_000)
+
+
+class HeldGenerous(Held):
+    """Calls return 3 MB, which are 6 MB of JSON, when they are let go."""
+
+    def call(self, *_: Any, **__: Any) -> CallResult:
+        return super().call()._replace(output=bytes(3_000_000))
 
 
 class Generous(MemoryBackend):
@@ -463,3 +470,20 @@ def test_a_stop_answers_what_was_asked(pipelined: int) -> None:
             await asyncio.wait_for(stopping, 30)
 
     uvloop.run(run())
+
+
+def test_a_large_answer_before_the_end_of_its_connection_arrives_whole() -> None:
+    """It is written in pieces, behind the last of which the connection is closed; what is asked next waits for it."""
+
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        reader, writer = await asyncio.open_connection(*gateway.address, limit=2**24)
+        writer.write(post(body=SLOW) + post(body=CALL) + post(b"Connection: close", body=SLOW))
+        received = await reader.read()
+        first, second, last = answers_in(received)
+        assert first.body == last.body
+        assert len(first.body) > 6_000_000
+        assert json.loads(second.body)["result"] == "0x7a69"
+        writer.close()
+        await until(lambda: service.held.bound()[0] == 0)
+
+    tried(work, backend=Generous())

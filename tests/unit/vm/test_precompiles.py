@@ -14,7 +14,8 @@ from chain.types import Address
 from tests.conformance.archives import P256, precompile_cases
 from tests.unit.vm import bn254_pairing_reference as tower
 from vm.errors import PrecompileError
-from vm.precompiles import precompile, precompile_addresses
+from vm.interruption import Interruption, run_interruptible
+from vm.precompiles import modexp, precompile, precompile_addresses
 
 py_ecc = pytest.importorskip("py_ecc.optimized_bn128")
 
@@ -85,6 +86,27 @@ def test_modexp_agrees_with_pow() -> None:
         b, e, m = (int.from_bytes(part, "big") for part in (base, exponent, modulus))
         expected = (pow(b, e, m) if m else 0).to_bytes(len(modulus), "big")
         assert contract(5).run(_modexp_input(base, exponent, modulus)) == expected
+
+
+@pytest.mark.parametrize("least", [0, 20_000, 10**12])
+def test_modexp_in_windows_agrees_with_pow(least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modexp, "HELD_WORK_MAX", 0)
+    monkeypatch.setattr(modexp, "UNSTOPPED_WORK_MAX", least)
+    rng = random.Random(6)
+    for _ in range(200):
+        base, exponent, modulus = (rng.randbytes(rng.randrange(90)) for _ in range(3))
+        b, e, m = (int.from_bytes(part, "big") for part in (base, exponent, modulus))
+        expected = (pow(b, e, m) if m else 0).to_bytes(len(modulus), "big")
+        assert contract(5).run(_modexp_input(base, exponent, modulus)) == expected
+
+
+def test_a_long_modexp_can_be_stopped() -> None:
+    """Of 60,000 bytes it takes a minute and more, for which nothing else of the node ran."""
+    interruption = Interruption()
+    interruption.stop(TimeoutError("late"))
+    data = _modexp_input(*(b"\xff" * 60_000 for _ in range(3)))
+    with pytest.raises(TimeoutError, match="late"):
+        run_interruptible(interruption, lambda: contract(5, Fork.BERLIN).run(data))
 
 
 def test_modexp_prices() -> None:

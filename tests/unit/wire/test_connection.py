@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,11 +10,20 @@ from hypothesis import strategies as st
 from node.doors.rule import WRONG_TOKEN
 from node.doors.visitor import Verdict
 from node.rpc.caller import OWNER
-from node.wire.connection import ConnectionState, ServerConnection
+from node.rpc.errors import NodeBusy
+from node.wire.connection import LARGE_FRAME_BYTES, ConnectionState, ServerConnection
 from node.wire.errors import WireError
-from node.wire.events import ConnectionRefused, Greeted, RequestReceived, RequestRefused, StreamEnded, StreamRefused
+from node.wire.events import (
+    ConnectionRefused,
+    Greeted,
+    LargeFrameReceived,
+    RequestReceived,
+    RequestRefused,
+    StreamEnded,
+    StreamRefused,
+)
 from node.wire.limits import WireLimits
-from zvmd.frames import CallMethod, Hello, Welcome, encode_frame
+from zvmd.frames import LENGTH_BYTES, CallMethod, Frame, Hello, Welcome, decode_request, encode_frame
 
 LIMITS = WireLimits(request_frame_max_bytes=1000, in_flight_max=3, streams_max=4, malformed_max=2)
 HELLO = encode_frame(Hello(1, b"token", "test"))
@@ -93,6 +103,48 @@ def test_a_malformed_frame_costs_itself_and_many_cost_the_connection() -> None:
     bad = encode_frame(Welcome(1, 1, "", 1, 1))
     assert [type(e) for e in connection.receive(0, bad + call(1), False, 1)] == [RequestRefused, RequestReceived]
     assert closed_with(connection, connection.receive(0, bad + bad, False, 1)) == "wire.malformed_often"
+
+
+def large(request: Frame) -> bytes:
+    """Its frame, which is to be decoded elsewhere."""
+    frame = encode_frame(request)
+    assert len(frame) - LENGTH_BYTES > LARGE_FRAME_BYTES
+    return frame
+
+
+def test_a_large_frame_is_decoded_elsewhere_and_counts_until_it_is_answered() -> None:
+    connection = ServerConnection(WireLimits(in_flight_max=1), enter, now=0.0)
+    connection.receive(0, HELLO, False, 0.1)
+    request = CallMethod(7, "web3_sha3", ["0x" + "00" * LARGE_FRAME_BYTES])
+    frame = large(request)
+    (event,) = connection.receive(0, frame, False, 0.2)
+    assert event == LargeFrameReceived(0, frame[LENGTH_BYTES:])
+    (refused,) = connection.receive(0, frame, False, 0.3)
+    assert isinstance(refused, RequestRefused)
+    size = len(frame) - LENGTH_BYTES
+    assert connection.decoded(0, size, decode_request(event.body)) == RequestReceived(0, request, size)
+    connection.answered(size)
+    assert connection.in_flight == 0
+
+
+@pytest.mark.parametrize(
+    ("decoded", "code"),
+    [
+        (Hello(1, b"token"), "wire.hello_again"),
+        (msgspec.DecodeError("no"), "wire.malformed"),
+        (RecursionError(), "wire.malformed"),
+        (NodeBusy("full"), "rpc.busy"),
+    ],
+)
+def test_a_large_frame_that_is_no_request_is_refused_and_no_longer_counts(decoded: object, code: str) -> None:
+    connection = opened()
+    connection.in_flight = 1
+    event = connection.decoded(4, 9_000, decoded)
+    assert isinstance(event, RequestRefused)
+    assert event.error.code == code
+    assert connection.in_flight == 0
+    connection.ended()
+    assert connection.decoded(4, 9_000, decoded) is None
 
 
 def test_an_oversized_or_truncated_frame_costs_its_stream() -> None:

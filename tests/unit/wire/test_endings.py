@@ -12,16 +12,14 @@ import pytest
 
 from node.doors.limits import DoorLimits
 from node.wire.connection import ConnectionState, ServerConnection
-from node.wire.framed import FramedSpeaker
 from node.wire.limits import WireLimits
 from tests.jumping_loop import until
 from tests.unit.wire.listening import Puppet, Server, frame, hello, initial, puppet, run
 
-DOOR_LIMITS = DoorLimits(failure_delay_s=0.1)
-LIMITS = WireLimits(unconfirmed_max_bytes=65_536)
+LIMITS = WireLimits(hello_within_s=20.0, unconfirmed_max_bytes=65_536)
+DOOR_LIMITS = DoorLimits()
 STEP_S = 0.5
 """Passes between two looks at what has to end by itself."""
-CLOSED = ConnectionState.CLOSED
 CHAIN_ID = frame(1, 7, "eth_chainId", [])
 
 
@@ -111,13 +109,13 @@ async def has_wrong_tokens_and_vanishes(server: Server) -> None:
         await has_a_wrong_token(server)
     client = await puppet(server)
     client.say(0, frame(0, 1, b"wrong", ""))
-
-    def is_refused() -> bool:
-        speakers = [peer._speaker for peer in server.listener._places]
-        return any(isinstance(speaker, FramedSpeaker) and speaker._state.state is CLOSED for speaker in speakers)
-
-    await until(lambda: not server.listener.connections or is_refused())
+    await until(lambda: not server.listener.connections or any(map(has_been_refused, server.listener._places)))
     client.vanish()
+
+
+def has_been_refused(peer: Any) -> bool:
+    """Whether its Hello was looked at."""
+    return peer._speaker is not None and peer._speaker._state.state is ConnectionState.CLOSED
 
 
 async def talks_without_hello(server: Server) -> None:

@@ -233,3 +233,107 @@ def test_connection_ids_are_issued_anew_in_bounded_number(pair: Pair) -> None:
     kinds = pair.library.events
     issued, retired = len(pair.happened(kinds.id_issued)), len(pair.happened(kinds.id_retired))
     assert 0 <= issued - retired <= 8
+
+
+FRAME_ENCODING, STREAM_LIMIT, STREAM_STATE, FINAL_SIZE, ID_LIMIT, VIOLATION = 0x07, 0x04, 0x05, 0x06, 0x09, 0x0A
+FAR = 4 * 100_000
+"""A stream far beyond those that the client may open."""
+FORBIDDEN: dict[str, tuple[tuple[bytes, ...], set[int]]] = {
+    "a stream beyond the limit": ((stream(0, b"x", FAR),), {STREAM_LIMIT}),
+    "the reset of a stream beyond the limit": ((b"\x04" + number(FAR) + number(0) + number(0),), {STREAM_LIMIT}),
+    "a stop of a stream that nobody opened": ((b"\x05" + number(1) + number(0),), {STREAM_STATE}),
+    "a window for a stream that nobody opened": ((b"\x11" + number(1) + number(2**40),), {STREAM_STATE}),
+    "a reset below what was sent": (
+        (stream(100, bytes(100)), b"\x04" + number(0) + number(0) + number(9)), {FINAL_SIZE},
+    ),
+    "that the handshake is done": ((b"\x1e",), {VIOLATION}),
+    "a token for a later connection": ((b"\x07\x04abcd",), {VIOLATION}),
+    "a frame of no type": ((b"\x40\x52",), {FRAME_ENCODING}),
+    "an acknowledgement with too many ranges": (
+        (b"\x02" + number(1) + number(0) + number(560) + b"\x00" + bytes(2 * 560),), {FRAME_ENCODING},
+    ),
+    "an acknowledgement of what was never sent": (
+        (b"\x02" + number(2**20) + number(0) + number(0) + number(2**20),), {VIOLATION},
+    ),
+    "more connection IDs than are allowed": (
+        tuple(new_connection_id(sequence, 0) for sequence in range(1, 20)), {ID_LIMIT, VIOLATION},
+    ),
+    "two connection IDs of one number": ((new_connection_id(9, 0), new_connection_id(9, 0)), {ID_LIMIT, VIOLATION}),
+    "the end of a connection ID that was never issued": ((retire_connection_id(10**6),), {VIOLATION}),
+}  # fmt: skip
+"""Frames of a client, and the codes of RFC 9000, 20.1, one of which ends the connection."""
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_what_no_client_may_say_ends_the_connection(what: str, pair: Pair) -> None:
+    """Optimistic acknowledgements (RFC 9000, 21.4) were taken by aioquic."""
+    frames, codes = FORBIDDEN[what]
+    pair.send(*frames)
+    assert pair.ended_with() in codes
+
+
+def sent_by_the_server(pair: Pair) -> list[bytes]:
+    return [datagram for datagram, _ in pair.server.datagrams_to_send(now=pair.now)]
+
+
+def answers(pair: Pair, stream_id: int) -> bool:
+    """Whether the connection still takes and sends bytes of a new stream."""
+    pair.client.send_stream_data(stream_id, b"are you there", end_stream=True)
+    for _ in range(20):
+        pair.turn()
+    heard = [event for event in pair.happened(pair.library.events.stream_data) if event.stream_id == stream_id]
+    return b"".join(event.data for event in heard) == b"are you there"
+
+
+@pytest.mark.parametrize("each", [1, 20, 400])
+def test_challenges_are_answered_with_no_more_than_they_have(each: int, pair: Pair) -> None:
+    """Of those that wait some are forgotten, so there is no memory in it either (as found in quic-go, 2024)."""
+    received = sent = 0
+
+    def challenge() -> None:
+        nonlocal received, sent
+        for turn in range(400):
+            pair.send(*(b"\x1a" + os.urandom(8) for _ in range(110)))
+            received, pair.now = received + 1200, pair.now + 0.001
+            if turn % each == each - 1:
+                sent += sum(map(len, sent_by_the_server(pair)))
+
+    assert grown(challenge) < KEPT_MAX_BYTES
+    assert sent <= received
+    assert answers(pair, 8)
+
+
+def test_gaps_between_packets_make_no_large_acknowledgements(pair: Pair) -> None:
+    sizes: list[int] = []
+    for turn in range(3_000):
+        pair.client._packet_number += 1
+        pair.send(b"\x01")
+        pair.now += 0.001
+        if turn % 30 == 0:
+            sizes += map(len, sent_by_the_server(pair))
+    assert max(sizes) < 600
+    assert answers(pair, 8)
+
+
+def test_a_connection_that_moves_all_the_time_amplifies_nothing(pair: Pair) -> None:
+    """RFC 9000, 9.3 and 21.5: an address that has proved nothing gets three times what came from it."""
+    receive = pair.server.receive_many_datagrams
+    received = sent = 0
+
+    def from_another(data: list[bytes], _: Any, now: float) -> None:
+        nonlocal received
+        received += sum(map(len, data))
+        receive(data, ("127.0.0.1", 10_000 + received % 40_000), now=now)
+
+    def move() -> None:
+        nonlocal sent
+        pair.server.receive_many_datagrams = from_another  # type: ignore[method-assign]
+        for _ in range(2_000):
+            pair.send(b"\x01")
+            pair.now += 0.001
+            sent += sum(map(len, sent_by_the_server(pair)))
+        pair.server.receive_many_datagrams = receive  # type: ignore[method-assign]
+
+    assert grown(move) < KEPT_MAX_BYTES
+    assert sent <= 3 * received
+    assert answers(pair, 8)

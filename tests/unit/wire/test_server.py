@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from qh3.asyncio import QuicConnectionProtocol, serve
 from qh3.quic.configuration import QuicConfiguration
@@ -16,16 +17,15 @@ from qh3.quic.connection import QuicConnection
 from qh3.quic.events import QuicEvent, StreamDataReceived
 
 import zvmd
-from chain.brief import before_long_work
-from node.api.types import CallResult
+from chain.brief import TakesLong
 from node.auth.tls import load_or_create_certificate, rotate_certificate
 from node.auth.tokens import load_or_create_token
 from node.doors.limits import DoorLimits
 from node.wire.limits import WireLimits
 from node.wire.server import open_socket
 from tests.jumping_loop import skip, until
-from tests.unit.wire.listening import NOW, Server, run
-from zvmd.frames import ALPN
+from tests.unit.wire.listening import NOW, Puppet, Server, frame, hello, puppet, run
+from zvmd.frames import ALPN, FrameBuffer
 
 
 def test_connections_are_capped_and_room_returns(library: str, tmp_path: Path) -> None:
@@ -114,14 +114,43 @@ def test_answers_larger_than_a_window_arrive_whole(library: str, tmp_path: Path)
     run(tmp_path, library, work)
 
 
+async def heard_frames(client: Puppet, count: int) -> list[list[Any]]:
+    """So many frames, whole and decoded."""
+    while len(bodies := FrameBuffer(10_000).feed(bytes(client.heard))) < count:
+        await asyncio.sleep(0.002)
+    return [msgspec.msgpack.decode(body) for body in bodies]
+
+
+def test_large_requests_are_answered_also_behind_the_end_of_their_stream(library: str, tmp_path: Path) -> None:
+    large, params = 400_000, ["0x" + "00" * 200_000]
+
+    async def work(server: Server) -> None:
+        client = await puppet(server)
+        client.say(0, hello(server))
+        await client.hear()
+        client.heard.clear()
+        client.say(4, frame(1, 7, "web3_sha3", params) + frame(1, 8, "eth_chainId"), end=True)
+        answers = await heard_frames(client, 2)
+        assert {answer[1]: answer[2] for answer in answers}[8] == "0x7a69"
+        assert sorted(answer[1] for answer in answers) == [7, 8]
+        client.heard.clear()
+        client.say(8, (large).to_bytes(4, "big") + b"\xc1" * large)
+        (refused,) = await heard_frames(client, 1)
+        assert "wire.malformed" in refused
+        client.vanish()
+
+    run(tmp_path, library, work)
+
+
 def test_a_client_that_closes_leaves_nobody_waiting(library: str, tmp_path: Path) -> None:
     free = threading.Event()
 
     async def work(server: Server) -> None:
         answer = server.backend.call
 
-        def held(*given: Any, **named: Any) -> CallResult:
-            before_long_work()  # on a reader thread, not on the event loop
+        def held(*given: Any, **named: Any) -> Any:
+            if threading.current_thread() is threading.main_thread():  # the event loop, which may not be held
+                raise TakesLong
             free.wait(60)
             return answer(*given, **named)
 

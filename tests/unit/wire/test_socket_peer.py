@@ -126,6 +126,29 @@ def tried(
     uvloop.run(run())
 
 
+def test_large_frames_are_decoded_elsewhere_and_answered_also_behind_the_end(tmp_path: Path) -> None:
+    size = 400_000
+
+    async def work(server: Server) -> None:
+        large = frame(1, 7, "web3_sha3", ["0x" + "00" * 200_000])
+        peer = await server.peer(HELLO, size.to_bytes(4, "big") + b"\xc1" * size, HELLO)
+        peer.send(frame(2, 9, b"\x01" * 20, bytes(size)), large, frame(1, 8, "eth_chainId", []))
+        await peer.answer()
+        (line,) = server.listener._places
+        answers = [await peer.answer() for _ in range(5)]
+        assert {getattr(answer, "code", "") for answer in answers} == {"", "wire.malformed", "wire.hello_again"}
+        assert sorted(answer.id for answer in answers) == [0, 0, 7, 8, 9]
+        await until(lambda: not line._in_flight_bytes)
+        assert not line._state.in_flight
+        peer.send(large)
+        peer.writer.write_eof()
+        assert (await peer.answer()).id == 7
+        assert await peer.reader.read() == b""
+        peer.writer.close()
+
+    tried(tmp_path, work)
+
+
 @pytest.mark.parametrize("token", [None, TOKEN])
 def test_the_sdk_calls_and_hears_events(tmp_path: Path, token: str | None) -> None:
     async def work(server: Server) -> None:
