@@ -258,7 +258,7 @@ async def listening(chain: str, directory: Path, tls: TlsFiles) -> AsyncIterator
     ipc = await serve_ipc(service, open_unix_socket(short / "zvmd.ipc", owned=True), doors, HttpLimits())
     frames = await serve_socket(service, open_unix_socket(short / "zvmd.sock", owned=True), WireLimits(), doors)
     try:
-        async with connected(Server(wire, service, port, folder)) as client:
+        async with connected(Server(wire, service, port, folder, doors)) as client:
             quic_url = f"quic://127.0.0.1:{port}"
             yield Listening(gateway, quic_url, folder, tokens, client, short / "zvmd.ipc", short / "zvmd.sock")
     finally:

@@ -65,11 +65,9 @@ class Limits(NamedTuple):
 class Server:
     """A listener over a memory backend."""
 
-    def __init__(
-        self, listener: WireListener, service: RpcService, port: int, folder: Path, doors: Doors | None = None
-    ) -> None:
+    def __init__(self, listener: WireListener, service: RpcService, port: int, folder: Path, doors: Doors) -> None:
         self.listener, self.service, self.port, self.folder = listener, service, port, folder
-        self.doors = doors or Doors()
+        self.doors = doors
 
     async def sdk(self) -> Client:
         """A client of zvmd/1 on the same port."""
@@ -104,6 +102,7 @@ def run(
                 await work(Server(listener, service, bound.getsockname()[1], folder, doors))
         finally:
             listener.close()
+            doors.close()
             service.close()
 
     asyncio.run(served())
