@@ -44,7 +44,8 @@ make_venv() {
 # Programs that tests use: command, Debian package, what is skipped without it.
 DEBIAN_TOOLS="systemd-analyze:systemd:the unit file tests
 ip:iproute2:the tests with a network namespace as a container
-chromium:chromium:the tests with pages in a browser"
+chromium:chromium:the tests with pages in a browser
+qemu-aarch64-static:qemu-user-static:the tests that run machine code of AArch64"
 
 debian_tools() {
     local command package skipped
