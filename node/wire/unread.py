@@ -15,7 +15,7 @@ from node.wire.errors import SlowReader
 
 
 class Unread:
-    """Of one connection. Event loop only."""
+    """The answers of one connection. Event loop only."""
 
     def __init__(self, held: Held, take_s: float, refuse: Callable[[SlowReader], None]) -> None:
         """``refuse`` ends the connection, because it takes less than `SMALL_BYTES` in ``take_s`` seconds."""
