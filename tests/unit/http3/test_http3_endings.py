@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -20,14 +19,12 @@ from node.gateway.routes import Routes
 from node.http3.limits import Http3Limits
 from node.rpc.limits import RpcLimits
 from node.wire.limits import WireLimits
+from tests.unit.gateway.test_connections import SLOW
 from tests.unit.http3.clients import CALL, Http3Client, Limits, Server, connected, head, run
 from tests.unit.rpc.memory_backend import MemoryBackend
 from vm.interruption import checkpoint
 
 NO_ERROR, INTERNAL, LOAD, REJECTED, CANCELLED = 0x100, 0x102, 0x107, 0x10B, 0x10C
-SLOW = json.dumps(
-    {"jsonrpc": "2.0", "id": 1, "method": "eth_call", "params": [{"to": "0x" + "aa" * 20}, "latest"]}
-).encode()
 
 
 class Held(MemoryBackend):
