@@ -21,7 +21,7 @@ from node.rpc.auditing import audit_of, note_call, recorded
 from node.rpc.caller import NODE, Caller
 from node.rpc.context import Context
 from node.rpc.errors import InternalError, InvalidRequest, RequestTooLarge, error_object
-from node.rpc.registry import Method, find_method, known_method
+from node.rpc.registry import Method, find_method
 from node.rpc.rights import Rights
 from storage.errors import StateStoreCorrupt
 
@@ -164,9 +164,7 @@ class Dispatcher:
     def encode_error(self, request_id: RequestId | _NoId, error: ZvmdError, name: str = "") -> bytes:
         """One error object; ``name`` is the method's name, if known."""
         shown_id = None if isinstance(request_id, _NoId) else request_id
-        method = known_method(name)
-        shown = error_object(error, only_revert_data=method is not None and method.takes_transaction)
-        return _encode({"jsonrpc": "2.0", "id": shown_id, "error": shown})
+        return _encode({"jsonrpc": "2.0", "id": shown_id, "error": error_object(error, name)})
 
     def join(self, body: Body, answers: list[bytes]) -> bytes | None:
         """The answer of a whole body; None if it had only notifications."""

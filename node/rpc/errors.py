@@ -25,7 +25,7 @@ ZvmdError
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from chain.errors import ZvmdError
 from node.api.errors import ExecutionReverted, LimitExceeded
@@ -186,13 +186,21 @@ class NotThereYet(ZvmdError):
     hint = "ask again, or check that the LSN came from this chain"
 
 
-def error_object(error: ZvmdError, *, only_revert_data: bool = False) -> dict[str, Any]:
-    """The JSON-RPC error object of an error.
+READ_AS_REVERT: Final = frozenset({"eth_call", "eth_estimateGas"})
+"""Methods of whose errors web3.py takes any ``data`` for that of a revert (its ``ERROR_FORMATTERS``)."""
+REFUSED_UNREAD: Final = (NotPermitted, NodeBusy)
+"""Refusals of a request of which nothing was done: they say why with every method."""
+
+
+def error_object(error: ZvmdError, method: str = "") -> dict[str, Any]:
+    """The JSON-RPC error object of an error of the method of that name.
 
     ``data`` is the revert data of `ExecutionReverted`, as all Ethereum libraries expect. Of any other error it is the
-    slug and the hint, or missing with ``only_revert_data``.
+    slug and the hint; it is missing if the method is in `READ_AS_REVERT` and has begun.
     """
     shown: dict[str, Any] = {"code": error.rpc_code, "message": str(error) or type(error).__name__}
     if isinstance(error, ExecutionReverted):
         return shown | {"data": "0x" + error.output.hex()}
-    return shown if only_revert_data else shown | {"data": {"code": error.code, "hint": error.hint}}
+    if method in READ_AS_REVERT and not isinstance(error, REFUSED_UNREAD):
+        return shown
+    return shown | {"data": {"code": error.code, "hint": error.hint}}

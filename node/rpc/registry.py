@@ -21,7 +21,6 @@ from operator import or_
 from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from node.api.errors import InvalidParams
-from node.api.types import CallFields
 from node.rpc.elsewhere import instead_of
 from node.rpc.errors import MethodNotFound
 from node.rpc.params import PARSERS
@@ -93,11 +92,6 @@ class Method:
     inline: bool
     brief: bool
     overlaps: bool
-    takes_transaction: bool
-    """It takes a transaction object: ``data`` of its errors is revert data, or missing where nothing ran.
-
-    web3.py takes any other ``data`` of ``eth_call`` for the data of a revert.
-    """
     session_rights: tuple[tuple[int, Right], ...]
     """Positions of the parameters that name a session, and what the caller must be permitted there."""
     access: Access
@@ -158,7 +152,7 @@ def method(
             _parameter(parameter, hints[parameter.name])
             for parameter in list(inspect.signature(handler).parameters.values())[1:]
         )
-        coroutine, takes_transaction = inspect.iscoroutinefunction(handler), CallFields in hints.values()
+        coroutine = inspect.iscoroutinefunction(handler)
         for name in names:
             namespace = name.partition("_")[0]
             is_development = namespace in DEVELOPMENT_NAMESPACES if development is None else development
@@ -171,7 +165,6 @@ def method(
                     inline,
                     brief,
                     overlaps,
-                    takes_transaction,
                     session_rights=(),
                     access=access or _usual_access(name),
                     scope=scope or (Scope.DEVELOP if is_development else _usual_scope(name)),

@@ -48,7 +48,6 @@ def _method(name: str, command: Command) -> Method:
         inline=False,
         brief=False,
         overlaps=False,
-        takes_transaction=False,
         session_rights=rights,
         access=Access.OWNER,
         scope=Scope.DEBUG,

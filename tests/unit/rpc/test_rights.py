@@ -14,10 +14,12 @@ from node.doors.visitor import Visitor
 from node.gateway.subscriptions import RpcConnection
 from node.rpc import registry
 from node.rpc.caller import GUEST, NODE, OWNER, Caller
-from node.rpc.errors import NotPermitted
+from node.rpc.errors import READ_AS_REVERT, NotPermitted, RateExceeded
 from node.rpc.methods import load_methods
-from node.rpc.registry import method_names
-from node.rpc.rights import STANDARD
+from node.rpc.registry import Scope, method_names
+from node.rpc.request_rate import RequestRate
+from node.rpc.rights import STANDARD, Rights
+from node.rpc.strict_json import LARGE_BYTES
 from node.settings import HttpSettings
 from tests.unit.rpc.memory_backend import MemoryBackend, rpc_service
 
@@ -44,6 +46,10 @@ BEYOND = {
     "rpc": {"rpc_methods", "rpc_modules"},
 }  # fmt: skip
 """Of namespaces that are standard in part."""
+TRANSACTION_METHODS = (
+    "eth_call", "eth_estimateGas", "eth_createAccessList", "eth_fillTransaction", "eth_sendTransaction",
+    "eth_signTransaction", "eth_sendUnsignedTransaction", "debug_traceCall",
+)  # fmt: skip
 
 
 def expected(name: str) -> bool:
@@ -171,3 +177,58 @@ def test_a_notification_that_is_not_permitted_does_nothing() -> None:
             service.close()
 
     assert asyncio.run(run()) == (None, 0)
+
+
+REFUSED = {
+    "no right": (GUEST, "rpc.not_permitted"),
+    "no scope": (Caller("ci", Rights(Scope.READ), "id"), "rpc.scope"),
+    "too fast": (Caller("ci", Rights(*Scope), "id", rate=RequestRate(1, lambda: 0.0)), "limit.rate"),
+}
+
+
+@pytest.mark.parametrize("size", [0, LARGE_BYTES], ids=["small", "large"])
+@pytest.mark.parametrize("batch", [False, True], ids=["alone", "batch"])
+@pytest.mark.parametrize("websocket", [False, True], ids=["http", "websocket"])
+@pytest.mark.parametrize("refused", REFUSED)
+def test_every_refused_method_says_why(refused: str, websocket: bool, batch: bool, size: int) -> None:
+    """Large and small, over both ways, also of the methods whose later errors have only revert data."""
+    caller, code = REFUSED[refused]
+    load_methods()
+    wanted = [name for name in method_names() if caller.rate is not None or not caller.rights.allow(name)]
+    if size:  # each of them is decoded on a thread
+        wanted = [name for name in wanted if name in TRANSACTION_METHODS] or wanted[:2]
+
+    async def run() -> dict[str, str]:
+        service, channel = rpc_service(MemoryBackend()), Heard()
+        session = RpcConnection(service, channel, caller, 10**9, lambda: None)
+        if caller.rate is not None:
+            caller.rate.take(10)
+
+        async def slug_of(name: str) -> str:
+            request = {"jsonrpc": "2.0", "id": name, "method": name, "params": ["x" * size]}
+            sent = json.dumps([request] if batch else request).encode()
+            if websocket:
+                session.receive(sent)
+                answer = json.loads(await channel.messages.get())
+            else:
+                try:
+                    answer = json.loads(await service.answer(sent, caller=caller) or b"null")
+                except RateExceeded as busy:
+                    answer = json.loads(busy.answer)
+            answer = answer[0] if batch else answer
+            assert answer["id"] == name
+            return slug(answer)
+
+        try:
+            return {name: await slug_of(name) for name in wanted}
+        finally:
+            session.close()
+            service.close()
+
+    assert asyncio.run(run()) == dict.fromkeys(wanted, code)
+
+
+def test_errors_of_transactions_say_why_except_where_web3_py_would_read_a_revert() -> None:
+    load_methods()
+    slugs = {name: slug(answers(NODE, (name, [[]]))) for name in TRANSACTION_METHODS}
+    assert slugs == {name: "" if name in READ_AS_REVERT else "rpc.params" for name in TRANSACTION_METHODS}
