@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from enum import Enum, auto
 from typing import Any
 
@@ -12,6 +13,7 @@ import structlog
 
 from chain.errors import ZvmdError
 from node.api.errors import NodeStopping
+from node.doors.doors import Stay
 from node.gateway.answers import CLOSE, CONTINUE, JSON, KEEP_ALIVE, NO_WORD, HttpAnswer, HttpRefusal, head_of, refusing
 from node.gateway.clock import DateLine
 from node.gateway.http1 import HttpFault, RequestParser, malformed, too_large
@@ -133,7 +135,7 @@ class HttpExchange:
         if self._task is not None:
             self._task.cancel()
         else:
-            self._give(_stopping())
+            self._give(stopping())
 
     def lost(self) -> None:
         """The connection is gone: nobody waits for what is under way."""
@@ -160,6 +162,7 @@ class HttpExchange:
                     if self._plan.kind is PlanKind.WEBSOCKET and not self._link.is_surplus:
                         self._upgrade(self._plan)
                         return
+                    self._plan = admitted(self._stay, self._plan)
                     self._begin(self._plan)
                 elif self._receive_body(self._plan):
                     answered += 1
@@ -248,13 +251,10 @@ class HttpExchange:
             self._respond(plan)
             return
         body, self._parts, self._size = self._parts, [], 0
-        if (refused := self._stay.use(plan.caller)) is not None:
-            self._give(refusing(HttpRefusal(*refused)))
-            return
         try:
             begun = self._service.begin(body, self._client, caller=plan.caller)
             if isinstance(begun, Coroutine):
-                self._task = asyncio.get_running_loop().create_task(self._wait(begun))
+                self._make(made(begun, self._answer_of))
             else:
                 self._give(self._answer_of(begun))
         except NodeBusy as busy:
@@ -266,29 +266,16 @@ class HttpExchange:
         answer = plan.respond()
         answer = answer._replace(closes=closes or answer.closes)
         if plan.delay_s:
-            self._task = asyncio.get_running_loop().create_task(self._give_later(answer, plan.delay_s))
+            self._make(delayed(answer, plan.delay_s))
         else:
             self._give(answer)
 
-    async def _give_later(self, answer: HttpAnswer, seconds: float) -> None:
-        try:
-            await asyncio.sleep(seconds)
-        except asyncio.CancelledError:
-            answer = _stopping()
-        self._task = None
-        self._give(answer)
-        self._advance(answered=1)
+    def _make(self, making: Coroutine[Any, Any, HttpAnswer]) -> None:
+        """Give the answer when it is made."""
+        self._task = asyncio.get_running_loop().create_task(self._give_made(making))
 
-    async def _wait(self, begun: Coroutine[Any, Any, bytes | None]) -> None:
-        try:
-            answer = self._answer_of(await begun)
-        except NodeBusy as busy:
-            answer = busy_answer(busy)
-        except asyncio.CancelledError:
-            answer = _stopping()
-        except Exception as error:
-            _log.error("request_failed", exc_info=error)
-            answer = refusing(refusal_of(500, InternalError(type(error).__name__)))
+    async def _give_made(self, making: Coroutine[Any, Any, HttpAnswer]) -> None:
+        answer = await making
         self._task = None
         self._give(answer)
         self._advance(answered=1)
@@ -338,7 +325,40 @@ class HttpExchange:
             opened.received(rest)
 
 
-def _stopping() -> HttpAnswer:
+def admitted(stay: Stay, plan: Plan) -> Plan:
+    """The plan, or the refusal in its place if its token has as many connections as it may have."""
+    if plan.kind is not PlanKind.CALL or (refused := stay.use(plan.caller)) is None:
+        return plan
+    answer = refusing(HttpRefusal(*refused))
+    return replace(plan, kind=PlanKind.ANSWER, respond=lambda: answer)
+
+
+async def made(
+    begun: Coroutine[Any, Any, bytes | None], answer_of: Callable[[bytes | None], HttpAnswer]
+) -> HttpAnswer:
+    """The answer to a call once it is made, whatever comes of it; ``answer_of`` may raise `NodeBusy`."""
+    try:
+        return answer_of(await begun)
+    except NodeBusy as busy:
+        return busy_answer(busy)
+    except asyncio.CancelledError:
+        return stopping()
+    except Exception as error:
+        _log.error("request_failed", exc_info=error)
+        return refusing(refusal_of(500, InternalError(type(error).__name__)))
+
+
+async def delayed(answer: HttpAnswer, seconds: float) -> HttpAnswer:
+    """The answer after so much time, or at once that the node stops."""
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        return stopping()
+    return answer
+
+
+def stopping() -> HttpAnswer:
+    """The answer to a request that the end of the node cut short."""
     return refusing(refusal_of(503, NodeStopping("the node stopped before this was answered")), closes=True)
 
 

@@ -11,10 +11,9 @@ from typing import Any
 
 import structlog
 
-from node.api.errors import NodeStopping
 from node.gateway.answers import HttpAnswer, HttpRefusal, refusing
 from node.gateway.clock import DateLine
-from node.gateway.exchange import NO_CONTENT, SILENCE, busy_answer, refusal_of
+from node.gateway.exchange import NO_CONTENT, SILENCE, admitted, busy_answer, delayed, made, refusal_of, stopping
 from node.gateway.http1 import HttpFault, too_large
 from node.gateway.limits import HttpLimits
 from node.gateway.routes import ALLOW, Plan, PlanKind, Routes
@@ -23,7 +22,7 @@ from node.http3.head import check_trailers, malformed, read_fields
 from node.http3.limits import Http3Limits
 from node.http3.request import HeldShares, Http3Request
 from node.ops.slices import LoopSlice
-from node.rpc.errors import InternalError, NodeBusy
+from node.rpc.errors import NodeBusy
 from node.rpc.held import SMALL_BYTES
 from node.rpc.service import RpcService
 from node.wire.errors import HelloTooLate, PeerFault, PlaceNeeded, SlowReader, WireError, WrongToken
@@ -180,7 +179,7 @@ class Http3Speaker:
             elif request.is_answered:
                 self._abandon(request, INTERNAL_ERROR)
             else:
-                self._give(request, _stopping())
+                self._give(request, stopping())
 
     def lost(self) -> None:
         """The connection is over."""
@@ -228,7 +227,7 @@ class Http3Speaker:
             if request.plan is not None:
                 check_trailers(fields)
                 return
-            plan = self._plan(fields)
+            plan = admitted(self._peer.stay, self._plan(fields))
             request.take_plan(plan)
             if plan.kind is PlanKind.CALL:
                 self._await_body(request, plan)
@@ -244,15 +243,16 @@ class Http3Speaker:
         self._greet(answer.status < ERRORS)
         if plan.delay_s:
             self._allow(request, plan.delay_s + self._limits.request_s)
-            request.wait_for(self._peer.spawn(self._give_later(request, answer, plan.delay_s)))
+            self._make(request, delayed(answer, plan.delay_s))
         else:
             self._give(request, answer)
 
-    async def _give_later(self, request: Http3Request, answer: HttpAnswer, seconds: float) -> None:
-        try:
-            await asyncio.sleep(seconds)
-        except asyncio.CancelledError:
-            answer = _stopping()
+    def _make(self, request: Http3Request, making: Coroutine[Any, Any, HttpAnswer]) -> None:
+        """Give the answer when it is made."""
+        request.wait_for(self._peer.spawn(self._give_made(request, making)))
+
+    async def _give_made(self, request: Http3Request, making: Coroutine[Any, Any, HttpAnswer]) -> None:
+        answer = await making
         request.wait_for(None)
         self._peer.guarded(self._give, request, answer)
 
@@ -342,30 +342,14 @@ class Http3Speaker:
         assert plan is not None, "it has a head"
         self._allow(request, self._limits.answer_s)
         stream_id = request.stream_id
-        if (refused := self._peer.stay.use(plan.caller)) is not None:
-            self._give(request, refusing(HttpRefusal(*refused)))
-            return
         try:
             begun = self._service.begin(request.body(), self._peer.client, caller=plan.caller, stream_id=stream_id)
             if isinstance(begun, Coroutine):
-                request.wait_for(self._peer.spawn(self._wait(request, begun)))
+                self._make(request, made(begun, partial(self._answer_of, request)))
             else:
                 self._give(request, self._answer_of(request, begun))
         except NodeBusy as busy:
             self._give(request, busy_answer(busy))
-
-    async def _wait(self, request: Http3Request, begun: Coroutine[Any, Any, bytes | None]) -> None:
-        try:
-            answer = self._answer_of(request, await begun)
-        except NodeBusy as busy:
-            answer = busy_answer(busy)
-        except asyncio.CancelledError:
-            answer = _stopping()
-        except Exception as error:
-            _log.error("request_failed", exc_info=error)
-            answer = refusing(refusal_of(500, InternalError(type(error).__name__)))
-        request.wait_for(None)
-        self._peer.guarded(self._give, request, answer)
 
     def _answer_of(self, request: Http3Request, answer: bytes | None) -> HttpAnswer:
         """The answer of a call. Raises `NodeBusy`."""
@@ -490,10 +474,6 @@ class Http3Speaker:
             self._peer.close(NO_ERROR, "no request for a while")
         else:
             self._peer.refuse(HelloTooLate(f"no request within {self._limits.request_s} s"))
-
-
-def _stopping() -> HttpAnswer:
-    return refusing(refusal_of(503, NodeStopping("the node stopped before this was answered")))
 
 
 def http3_speaker(

@@ -87,11 +87,11 @@ def _share_key(caller: Caller) -> str | None:
 class ConnectedClient:
     """One connection. Used on the event loop only, but for `share`, which is the readers'."""
 
-    __slots__ = ("_caller", "_works", "is_gone", "share")
+    __slots__ = ("_caller", "_own", "_works", "is_gone", "share")
 
     def __init__(self) -> None:
         self.is_gone = False
-        self.share = ReaderShare()
+        self._own = self.share = ReaderShare()
         self._caller: Caller | None = None
         self._works: set[Work] = set()
 
@@ -99,7 +99,7 @@ class ConnectedClient:
         """From now on its requests are this caller's."""
         if caller is not self._caller:
             self._caller = caller
-            self.share = shares.of(caller) or self.share
+            self.share = shares.of(caller) or self._own
 
     def working(
         self, limits: RpcLimits, stream_id: int | None = None, methods: ConnectionMethods | None = None

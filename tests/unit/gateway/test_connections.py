@@ -6,8 +6,6 @@ import asyncio
 import json
 import math
 import socket
-import threading
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -17,7 +15,6 @@ import websockets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chain.brief import before_long_work
 from node.api.types import CallResult
 from node.doors.limits import DoorLimits
 from node.doors.rule import FORWARDED, GuardRules
@@ -29,29 +26,12 @@ from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
 from tests.jumping_loop import JumpingLoop, skip
 from tests.unit.gateway.wire import CALL, LATER, PROBE, Client, answers_in, pass_time, post, serving
+from tests.unit.rpc.held_backend import Held
 from tests.unit.rpc.memory_backend import MemoryBackend
-from vm.interruption import checkpoint
 
 SLOW = json.dumps(
     {"jsonrpc": "2.0", "id": 1, "method": "eth_call", "params": [{"to": "0x" + "aa" * 20}, "latest"]}
 ).encode()
-
-
-class Held(MemoryBackend):
-    """Calls end when they are let go."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.free = threading.Event()
-        self.begun = 0
-
-    def call(self, *_: Any, **__: Any) -> CallResult:
-        before_long_work()
-        self.begun += 1
-        while not self.free.is_set():
-            checkpoint()
-            time.sleep(0.001)
-        return CallResult(True, False, "return", b"\x2a", 21_000)
 
 
 class HeldGenerous(Held):

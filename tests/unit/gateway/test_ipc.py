@@ -24,8 +24,9 @@ from node.gateway.link import ClientLink
 from node.gateway.subscriptions import RpcConnection
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
-from tests.unit.gateway.test_connections import SLOW, Generous, Held, until
+from tests.unit.gateway.test_connections import SLOW, Generous, until
 from tests.unit.gateway.wire import CALL
+from tests.unit.rpc.held_backend import Held
 from tests.unit.rpc.memory_backend import MemoryBackend, rpc_service
 
 QUICK = HttpLimits(request_s=0.3, linger_s=0.5, look_every_s=0.05)

@@ -30,8 +30,9 @@ from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
 from node.rpc.work import ConnectedClient, Work, current_work
 from tests.jumping_loop import JumpingLoop, skip
-from tests.unit.gateway.test_connections import SLOW, Generous, Held, HeldGenerous, until, used
+from tests.unit.gateway.test_connections import SLOW, Generous, HeldGenerous, until, used
 from tests.unit.gateway.wire import CALL, LATER, pass_time, serving
+from tests.unit.rpc.held_backend import Held
 from tests.unit.rpc.memory_backend import MemoryBackend
 
 UPGRADE = (

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,6 @@ from typing import Any
 import pytest
 
 import node.wire.peer
-from chain.brief import before_long_work
 from node.api.types import CallResult
 from node.gateway.limits import HttpLimits
 from node.gateway.routes import Routes
@@ -21,30 +18,10 @@ from node.rpc.limits import RpcLimits
 from node.wire.limits import WireLimits
 from tests.unit.gateway.test_connections import SLOW
 from tests.unit.http3.clients import CALL, Http3Client, Limits, Server, connected, head, run
+from tests.unit.rpc.held_backend import Held
 from tests.unit.rpc.memory_backend import MemoryBackend
-from vm.interruption import checkpoint
 
 NO_ERROR, INTERNAL, LOAD, REJECTED, CANCELLED = 0x100, 0x102, 0x107, 0x10B, 0x10C
-
-
-class Held(MemoryBackend):
-    """Calls end when they are let go, or stopped."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.free = threading.Event()
-        self.running = 0
-
-    def call(self, *_: Any, **__: Any) -> CallResult:
-        before_long_work()  # on a reader thread, not on the event loop
-        self.running += 1
-        try:
-            while not self.free.is_set():
-                checkpoint()
-                time.sleep(0.001)
-        finally:
-            self.running -= 1
-        return CallResult(True, False, "return", b"\x2a", 21_000)
 
 
 class Generous(MemoryBackend):

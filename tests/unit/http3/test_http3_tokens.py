@@ -65,6 +65,22 @@ def test_connections_of_a_token(library: str, tmp_path: Path) -> None:
     run(tmp_path, library, work)
 
 
+def test_connections_of_a_token_are_counted_when_the_head_has_come(library: str, tmp_path: Path) -> None:
+    """The body of a request that is refused for them is not awaited, and nobody sends it beside the limit."""
+
+    async def work(server: Server) -> None:
+        token = token_of(server, "ci", connections=1)
+        async with connected(server) as first, connected(server) as second:
+            slow = first.begin(asking(token), CALL[:-1], ends=False)
+            await first.heard_out()
+            refused = await second.answer(second.begin(asking(token), CALL[:-1], ends=False))
+            assert (refused.status, refused.code) == (429, "limit.connections")
+            first.more(slow, CALL[-1:])
+            assert (await first.answer(slow)).status == 200
+
+    run(tmp_path, library, work)
+
+
 def test_requests_a_second(library: str, tmp_path: Path) -> None:
     large = json.dumps({"jsonrpc": "2.0", "id": 9, "method": "eth_call", "params": ["x" * 300_000]}).encode()
 
@@ -77,6 +93,7 @@ def test_requests_a_second(library: str, tmp_path: Path) -> None:
                 got = await client.ask(asking(token), body)
                 answer = json.loads(got.body)
                 assert (got.status, answer["error"]["code"], answer["id"]) == (429, -32005, answered)
+                assert got.code == "limit.rate"
                 assert 900 < int(got.headers["retry-after"]) <= 1_000
             assert (await client.ask(head(), CALL)).status == 200
 

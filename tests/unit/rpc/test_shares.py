@@ -55,6 +55,16 @@ def test_a_share_lasts_as_long_as_somebody_has_it() -> None:
     assert not shares._shares
 
 
+def test_a_connection_leaves_a_share_with_the_caller_it_is_of() -> None:
+    """A request without a token, on a connection of this machine that sent one before, does not take its turns."""
+    shares, client, other = Shares(), ConnectedClient(), ConnectedClient()
+    own = client.share
+    other.is_of(at("127.0.0.1", "a"), shares)
+    for caller, wanted in ((at("127.0.0.1", "a"), other.share), (at("127.0.0.1"), own), (LOCAL, own)):
+        client.is_of(caller, shares)
+        assert client.share is wanted
+
+
 def test_what_was_used_long_ago_counts_for_less() -> None:
     share = ReaderShare()
     share.use(8.0, 100.0)

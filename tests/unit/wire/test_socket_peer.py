@@ -24,7 +24,8 @@ from node.rpc.service import RpcService
 from node.wire.connection import ServerConnection
 from node.wire.limits import WireLimits
 from node.wire.socket_peer import SocketListener, SocketPeer, serve_socket
-from tests.unit.gateway.test_connections import Generous, Held, until
+from tests.unit.gateway.test_connections import Generous, until
+from tests.unit.rpc.held_backend import Held
 from tests.unit.rpc.memory_backend import MemoryBackend, rpc_service
 from tests.unit.wire.listening import frame
 from zvmd.frames import Answer, FrameBuffer, decode_answer
