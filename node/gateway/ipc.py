@@ -19,7 +19,7 @@ from node.gateway.connections import ConnectionTable
 from node.gateway.json_stream import JsonStream
 from node.gateway.limits import HttpLimits
 from node.gateway.link import ClientLink
-from node.gateway.subscriptions import RpcConnection
+from node.gateway.message_line import MessageLine
 from node.ops.slices import LoopSlice
 from node.rpc.errors import IpcUserRefused, NodeBusy, ParseError
 from node.rpc.held import SMALL_BYTES
@@ -28,29 +28,18 @@ from node.rpc.service import RpcService
 LATE = "the request did not arrive completely in time"
 
 
-class IpcLine:
+class IpcLine(MessageLine):
     """The `Speaker` of a connection, and the `Channel` of its requests."""
 
     def __init__(self, link: ClientLink, service: RpcService, limits: HttpLimits, verdict: Verdict) -> None:
-        self._link = link
+        super().__init__(link, service, limits, verdict.caller)
         self._service = service
-        self._limits = limits
-        self._loop = asyncio.get_running_loop()
         self._refusal = None if verdict.refusal is None else IpcUserRefused(verdict.refusal.message)
         self._stream = JsonStream(service.context.limits.body_size_max_bytes)
-        unsent_max = int(service.context.limits.held_max_bytes * limits.unsent_share)
-        self._requests = RpcConnection(service, self, verdict.caller, unsent_max, self._answered)
-        self._holding = service.held.holding()
-        """The bytes of a request that has not arrived completely."""
-        self._is_partial = False
         self._is_last = False
         """Whether the connection ends with the answers to what has been received."""
         self._has_ended = False
         """Whether the peer sends no more."""
-        self._turn: asyncio.Handle | None = None
-        self._sending = asyncio.Lock()
-        self._taken = asyncio.Event()
-        self._taken.set()
 
     # -- for the link -------------------------------------------------------------------------------
 
@@ -63,11 +52,6 @@ class IpcLine:
         else:
             self._stream.receive(data)
             self._advance()
-
-    def drained(self) -> None:
-        """The peer has taken everything."""
-        self._taken.set()
-        self._advance()
 
     def ended(self) -> None:
         """The peer sends no more: it waits for its answers, or has gone."""
@@ -95,49 +79,12 @@ class IpcLine:
         self._is_last = True
         self._advance()
 
-    def end(self) -> None:
-        """The node has stopped."""
-        self._link.close()
-
-    def lost(self) -> None:
-        """The connection is gone."""
-        if self._turn is not None:
-            self._turn.cancel()
-        self._holding.release()
-        self._taken.set()
-        self._requests.close()
-        del self._requests  # both are parts of cycles, which would wait for the garbage collector
-
     # -- for the requests ---------------------------------------------------------------------------
-
-    def send_at_once(self, message: bytes) -> bool:
-        """Send if the peer has taken everything before it; whether it did."""
-        if self._sending.locked() or self._link.is_behind:
-            return False
-        self._send(message)
-        return not self._link.is_behind
-
-    async def send(self, message: bytes) -> None:
-        """Send when the peer has taken everything before it, and return when it has taken this, or is gone."""
-        async with self._sending:
-            await self._taken.wait()
-            self._send(message)
-            await self._taken.wait()
 
     def _send(self, message: bytes) -> None:
         if self._link.is_open:
-            self._link.write(message, b"\n")
-            if self._link.is_behind:
-                self._taken.clear()
+            self._write(message, b"\n")
             self._touch()
-
-    def _answered(self) -> None:
-        if self._link.is_open:
-            self._touch()
-            self._advance()
-
-    def _touch(self) -> None:
-        self._link.set_busy(self._requests.unanswered > 0)
 
     # -- requests -----------------------------------------------------------------------------------
 
@@ -159,20 +106,6 @@ class IpcLine:
             self._mark()
         except ZvmdError as error:
             self._refuse(error)
-
-    @property
-    def _is_waiting(self) -> bool:
-        """Whether the peer has to wait for answers, or to take them."""
-        requests, limits = self._requests, self._limits
-        is_full = (
-            requests.unanswered >= limits.messages_unanswered_max
-            or requests.unanswered_bytes >= limits.messages_unanswered_bytes_max
-        )
-        return self._link.is_behind or is_full
-
-    def _next_turn(self) -> None:
-        self._turn = None
-        self._advance()
 
     def _mark(self) -> None:
         """Set the time for what is waited for, and whether more is received meanwhile. Raises `ZvmdError`."""

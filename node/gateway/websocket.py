@@ -7,7 +7,6 @@ frames and small fragments by an allowance, bytes of an unfinished message by th
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
 
@@ -20,8 +19,8 @@ from node.doors.doors import Doors
 from node.gateway.answers import HttpRefusal
 from node.gateway.limits import HttpLimits
 from node.gateway.link import ClientLink
+from node.gateway.message_line import MessageLine
 from node.gateway.routes import Plan
-from node.gateway.subscriptions import RpcConnection
 from node.ops.slices import LoopSlice
 from node.rpc.caller import Caller
 from node.rpc.errors import NodeBusy
@@ -83,8 +82,8 @@ class FrameAllowance:
         return self._left >= 0
 
 
-class WebSocketLine:
-    """The `Speaker` of a connection that became a WebSocket, and the `Channel` of its session."""
+class WebSocketLine(MessageLine):
+    """The `Speaker` of a connection that became a WebSocket, and the `Channel` of its requests."""
 
     def __init__(
         self,
@@ -95,15 +94,9 @@ class WebSocketLine:
         caller: Caller,
         limits: HttpLimits,
     ) -> None:
+        super().__init__(link, service, limits, caller)
         self.stay = doors.stay(self._ended_by_owner)
-        self._link = link
-        self._limits = limits
         self._protocol = protocol
-        self._loop = asyncio.get_running_loop()
-        unsent_max = int(service.context.limits.held_max_bytes * limits.unsent_share)
-        self._session = RpcConnection(service, self, caller, unsent_max, self._answered)
-        self._holding = service.held.holding()
-        """The bytes of a message that has not arrived completely."""
         self._received = bytearray()
         """What has not been looked at."""
         self._frames: deque[Frame] = deque()
@@ -111,14 +104,9 @@ class WebSocketLine:
         self._parts: list[bytes] = []
         self._size = 0
         """Bytes of the unfinished message."""
-        self._is_partial = False
         self._is_ponging = False
         """Whether a ping was sent and the peer has said nothing since."""
         self._allowance = FrameAllowance(limits.overhead_frames_burst, limits.overhead_frames_per_s, self._loop.time())
-        self._turn: asyncio.Handle | None = None
-        self._sending = asyncio.Lock()
-        self._taken = asyncio.Event()
-        self._taken.set()
         link.allow(limits.ping_every_s)
 
     # -- for the link -------------------------------------------------------------------------------
@@ -129,11 +117,6 @@ class WebSocketLine:
             self._is_ponging = False
             self._touch()
         self._received += data
-        self._advance()
-
-    def drained(self) -> None:
-        """The peer has taken everything."""
-        self._taken.set()
         self._advance()
 
     def ended(self) -> None:
@@ -165,36 +148,13 @@ class WebSocketLine:
         """The node stops."""
         self._close(CloseCode.SERVICE_RESTART, "the node stops")
 
-    def end(self) -> None:
-        """The node has stopped."""
-        self._link.close()
-
     def lost(self) -> None:
         """The connection is gone."""
-        if self._turn is not None:
-            self._turn.cancel()
-        self._holding.release()
-        self._taken.set()
         self.stay.over()
-        self._session.close()
         self._protocol.parser.close()
-        del self._session  # both are parts of cycles, which would wait for the garbage collector
+        super().lost()
 
-    # -- for the session ----------------------------------------------------------------------------
-
-    def send_at_once(self, message: bytes) -> bool:
-        """Send if the peer has taken everything before it; whether it was sent."""
-        if self._sending.locked() or self._link.is_behind:
-            return False
-        self._send(message)
-        return True
-
-    async def send(self, message: bytes) -> None:
-        """Send when the peer has taken everything before it, and return when it has taken this, or is gone."""
-        async with self._sending:
-            await self._taken.wait()
-            self._send(message)
-            await self._taken.wait()
+    # -- for the requests ---------------------------------------------------------------------------
 
     def _send(self, message: bytes) -> None:
         if self._link.is_open and self._protocol.state is State.OPEN:
@@ -202,19 +162,9 @@ class WebSocketLine:
                 self._protocol.send_text(message)
                 self._flush()
             else:
-                self._say(text_frame_head(len(message)), message)
+                self._write(text_frame_head(len(message)), message)
             self._link.used()
             self._touch()
-
-    def _answered(self) -> None:
-        """The session has answered a message."""
-        if self._link.is_open:
-            self._touch()
-            self._advance()
-
-    def _touch(self) -> None:
-        """Something happened that counts."""
-        self._link.set_busy(self._session.unanswered > 0)
 
     # -- frames -------------------------------------------------------------------------------------
 
@@ -254,20 +204,6 @@ class WebSocketLine:
         """Whether what was received has to wait, for others' turns if for nothing else."""
         return self._turn is not None or self._is_waiting
 
-    @property
-    def _is_waiting(self) -> bool:
-        """Whether the peer has to wait for answers, or to take them."""
-        session, limits = self._session, self._limits
-        is_full = (
-            session.unanswered >= limits.messages_unanswered_max
-            or session.unanswered_bytes >= limits.messages_unanswered_bytes_max
-        )
-        return self._link.is_behind or is_full
-
-    def _next_turn(self) -> None:
-        self._turn = None
-        self._advance()
-
     def _take(self, frame: Frame) -> None:
         """A frame has arrived."""
         is_small = len(frame.data) < self._limits.fragment_bytes_min
@@ -282,7 +218,7 @@ class WebSocketLine:
         if frame.fin and self._link.is_open:
             body, self._parts, self._size = b"".join(self._parts), [], 0
             self._holding.release()
-            self._session.receive(body)
+            self._requests.receive(body)
             self._touch()
 
     def _mark(self) -> None:
@@ -316,9 +252,4 @@ class WebSocketLine:
     def _flush(self) -> None:
         """Send what the protocol has to say."""
         if said := b"".join(self._protocol.data_to_send()):
-            self._say(said)
-
-    def _say(self, head: bytes, rest: bytes = b"") -> None:
-        self._link.write(head, rest)
-        if self._link.is_behind:
-            self._taken.clear()
+            self._write(said)

@@ -287,6 +287,27 @@ def test_nothing_is_done_for_who_has_gone(tmp_path: Path) -> None:
     tried(tmp_path, work, backend=backend)
 
 
+def test_who_reads_late_gets_each_answer_once(tmp_path: Path) -> None:
+    """More answers than the socket takes: some begin to wait when they have been handed over already."""
+
+    async def work(peers: Peers, listener: IpcListener, service: RpcService) -> None:
+        peer, count = await peers.one(receive_buffer=4_096), 3_000
+        sending = asyncio.create_task(send(peer, count))
+        await until(lambda: any(link.is_behind for link in listener.connections._members))
+        answers = [await peer.answer() for _ in range(count)]
+        assert sorted(answer["id"] for answer in answers) == list(range(count))
+        await sending
+        peer.writer.write_eof()
+        assert await peer.reader.read() == b""
+
+    async def send(peer: Peer, count: int) -> None:
+        for number in range(count):
+            peer.send(call("rpc_modules", request_id=number))
+            await peer.writer.drain()
+
+    tried(tmp_path, work)
+
+
 def test_who_does_not_read_is_not_read_and_ends(tmp_path: Path) -> None:
     async def work(peers: Peers, listener: IpcListener, service: RpcService) -> None:
         peer = await peers.one(receive_buffer=4_096)

@@ -244,7 +244,7 @@ def test_an_answer_for_which_there_is_no_room_is_not_kept() -> None:
         for peer in peers:
             peer.send(frame(TEXT, SLOW) * 10)
         lines: list[Any] = [link._speaker for link in list[Any](gateway.connections._members)]
-        await until(lambda: sum(line._session.unanswered for line in lines) == 30)
+        await until(lambda: sum(line._requests.unanswered for line in lines) == 30)
         backend.free.set()
         await until(lambda: service.readers.bound()[0] == 0 and service.held.used > 15_000_000)
         await until(lambda: tracemalloc.get_traced_memory()[0] < 100_000_000)  # of 180 million
