@@ -41,6 +41,8 @@ class ServedTls(NamedTuple):
     certificate: str
     """The node's own certificate, PEM."""
     not_after: datetime.datetime
+    files: tuple[bytes, bytes]
+    """Content of the certificate's file and of its key's."""
 
 
 def digest_of(paths: Paths) -> bytes:
@@ -65,7 +67,7 @@ def served_tls(paths: Paths, now: datetime.datetime) -> ServedTls:
     if not begin <= now < end:
         raise UnusableTlsFile(f"{paths.certificate} is valid from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC")
     context = _context(paths)
-    return ServedTls(context, digest, own, end)
+    return ServedTls(context, digest, own, end, (_read(paths.certificate), _read(paths.key)))
 
 
 def check_authorities(paths: tuple[Path, ...]) -> None:

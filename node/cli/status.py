@@ -98,7 +98,9 @@ def _machine(answer: dict[str, Any]) -> Iterator[Row]:
     own, files = (answer["memory"][name] / MIB for name in ("own", "files"))
     yield "memory", f"{own:.0f} MiB, and {files:.0f} MiB of mapped files"
     if quic := answer.get("quic"):
-        yield "quic", f"{quic['library']} {quic['version']}"
+        http3 = answer.get("http3")
+        used = f"; HTTP/3: {http3['connections']} connections, {http3['requests']} requests" if http3 else ""
+        yield "quic", f"{quic['library']} {quic['version']}{used}"
     if sockets := answer.get("sockets"):
         yield "sockets", _sockets(sockets)
     if tls := answer.get("tls"):

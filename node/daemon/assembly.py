@@ -30,6 +30,7 @@ from node.engine.dev_contracts import contract_names, version_status
 from node.engine.limit_usage import limit_usage
 from node.engine.node import Node
 from node.engine.publications import Publications
+from node.http3.counts import Http3Counts
 from node.ops.audit import AuditLog
 from node.ops.jobs import Jobs
 from node.ops.lines import restarts_of_standard_streams
@@ -69,6 +70,7 @@ class DaemonParts:
     jobs: Jobs
     restarts: Restarts
     https: HttpTls
+    http3: Http3Counts
 
 
 def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: Notifier) -> DaemonParts:
@@ -76,7 +78,7 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
 
     Raises `InvalidSetting`, `UnusableToken`, `StorageUnreadable`, `StoragePanic`.
     """
-    https = HttpTls(settings.http, opened.data_dir / layout.TLS)
+    https, http3 = HttpTls(settings.http, opened.data_dir / layout.TLS), Http3Counts()
     sign = signer(opened.data_dir)
     end = partial(panic, opened.fs)
     transcript, artifacts = transcript_of(voice, settings, opened)
@@ -128,6 +130,7 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
             "answerCache": node.answers.status,
             "limits": partial(limit_usage, opened.store, opened.pool, committer, grown),
             "tls": https.status,
+            "http3": http3.status if settings.http.http3 else lambda: None,
             "doors": doors.status,
             "audit": audit.status,
             "logging": log_status,
@@ -137,7 +140,7 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
         },
     )
     service = RpcService(context, readers, brief, held)
-    return DaemonParts(committer, node, sessions, service, doors, audit, transcript, jobs, restarts, https)
+    return DaemonParts(committer, node, sessions, service, doors, audit, transcript, jobs, restarts, https, http3)
 
 
 def _status_of(settings: Settings, opened: OpenedChain) -> dict[str, Callable[[], Any]]:

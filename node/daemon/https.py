@@ -23,6 +23,7 @@ from node.doors.rule import GuardRules, parse_host
 from node.gateway.link import Security
 from node.ops.errors import InvalidSetting
 from node.settings import HttpSettings
+from node.wire.certificates import PemPair
 from zvmd.endpoint import HTTP_CERTIFICATE, HTTP_CLIENT
 
 log = structlog.get_logger(__name__)
@@ -91,8 +92,16 @@ class HttpTls:
             known[HTTP_CLIENT] = f"{self._directory.name}/client.pem"
         return known
 
+    @property
+    def given(self) -> PemPair | None:
+        """The certificate that HTTP shows, if it is not the node's own."""
+        served = self._served
+        return PemPair(*served.files) if served is not None and self.mode == "files" else None
+
     def load(self, own: TlsFiles, now: datetime.datetime) -> ssl.SSLContext | None:
         """The context to begin with, None without TLS. Raises `UnusableTlsFile`, and as `write_private`."""
+        if self.mode != "files":
+            self._forget_served()
         if not self.is_on:
             return None
         self._use(served_tls(self._paths(own), now))
@@ -159,6 +168,14 @@ class HttpTls:
         self._served = served
         if self._security is not None:
             self._security.use(served.context)
+
+    def _forget_served(self) -> None:
+        """Remove the certificate of files that were given before: nothing serves it any more."""
+        path = self._directory / SERVED_FILE
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("an unused file cannot be removed", path=str(path), reason=error.strerror)
 
     def _tell(self, problem: str) -> None:
         if problem and problem != self._problem:

@@ -73,7 +73,9 @@ async def run_daemon(
     committer, jobs = parts.committer, parts.jobs
     try:
         committer.start()
-        servers = await start_servers(settings, parts.service, parts.doors, parts.https, opened.public)
+        servers = await start_servers(
+            settings, parts.service, parts.doors, parts.https, opened.public, parts.http3
+        )
     except BaseException:
         parts.service.close()
         await end(_shut_down, jobs, committer, opened)

@@ -6,7 +6,7 @@ import asyncio
 import datetime
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -25,19 +25,19 @@ from node.gateway.limits import HttpLimits
 from node.gateway.listener import Gateway, serve_http
 from node.gateway.listener import open_socket as open_tcp_socket
 from node.gateway.routes import Routes
+from node.http3.counts import Http3Counts
 from node.http3.speaker import http3_speaker
 from node.ops.errors import InvalidSetting
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
 from node.settings import Settings
-from node.wire.library import load_library
+from node.wire.certificates import ShownCertificate
+from node.wire.library import QuicLibrary, load_library
 from node.wire.limits import WireLimits
 from node.wire.server import WireListener, serve_wire
 from node.wire.server import open_socket as open_udp_socket
 from storage.directory import layout
 
-HTTPS_AUTO = "auto"
-"""With this ``http.tls`` both listeners show the same certificate, so that browsers may go from one to the other."""
 HTTP3 = "h3"
 """Its name in ALPN (RFC 9114, 3.1)."""
 log = structlog.get_logger(__name__)
@@ -65,6 +65,10 @@ class Servers:
     """What the node's certificates are made for."""
     http_address: str
     quic_address: str
+    shown: Mapping[str, ShownCertificate]
+    """Certificates of protocols over QUIC that do not show the node's own."""
+    http3_port: int | None
+    """Where browsers find HTTP/3, if they find it."""
     _renewing: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -79,15 +83,27 @@ class Servers:
         """
         with self._renewing:
             now = datetime.datetime.now(datetime.UTC)
-            self.tls = tls = usable_certificate(self.tls_directory, now, self.wanted)
-            self.wire.use_certificate(tls)
-            self.https.look(tls, now)
-        return f"valid until {tls.not_after:%Y-%m-%d}"
+            self.tls = usable_certificate(self.tls_directory, now, self.wanted)
+            self._look_at_tls_files(now)
+            self.wire.use_certificate(self.tls, self.shown)
+        return f"valid until {self.tls.not_after:%Y-%m-%d}"
 
     def look_at_tls_files(self) -> str:
         """Read changed files of HTTP's TLS. Safe to call at any time and on any thread."""
         with self._renewing:
-            return self.https.look(self.tls, datetime.datetime.now(datetime.UTC))
+            before = self.https.reloads
+            said = self._look_at_tls_files(datetime.datetime.now(datetime.UTC))
+            if self.https.reloads != before:
+                self.wire.use_certificate(self.tls, self.shown)
+        return said
+
+    def _look_at_tls_files(self, now: datetime.datetime) -> str:
+        before = self.https.reloads
+        said = self.https.look(self.tls, now)
+        if self.https.reloads != before and HTTP3 in self.wire.protocols:
+            self.shown = shown_certificates(self.wire.library, self.https)
+            self.gateway.elsewhere.offer(self.http3_port if is_trusted_over_http3(self.https, self.shown) else None)
+        return said
 
     def is_full(self) -> bool:
         """Whether one of the listeners has as many connections as it accepts."""
@@ -103,7 +119,12 @@ class Servers:
 
 
 async def start_servers(
-    settings: Settings, service: RpcService, doors: Doors, https: HttpTls, public: bool = False
+    settings: Settings,
+    service: RpcService,
+    doors: Doors,
+    https: HttpTls,
+    public: bool = False,
+    http3_counts: Http3Counts | None = None,
 ) -> Servers:
     """Bind both ports, then listen. ``public``: a chain of the public test mnemonic, whose HTTP may be open to others.
 
@@ -121,22 +142,44 @@ async def start_servers(
     quic_address = address_text(*udp.getsockname()[:2])
     library = load_library(settings.quic.library)
     gateway_limits, quic_limits = http_limits(settings), wire_limits(settings)
-    protocols = {}
+    protocols, shown = {}, {}
     if settings.http.http3:
         routes = Routes(service, doors, lambda: True, Way.HTTP3)
-        protocols[HTTP3] = http3_speaker(library.http3(), service, routes, gateway_limits)
-    wire = await serve_wire(service, udp, tls, doors, library, quic_limits, protocols)
-    is_found = settings.http.http3 and settings.http.host == settings.quic.host and https.mode == HTTPS_AUTO
+        protocols[HTTP3] = http3_speaker(library.http3(), service, routes, gateway_limits, http3_counts)
+        shown = shown_certificates(library, https)
+    wire = await serve_wire(service, udp, tls, doors, library, quic_limits, protocols, shown)
+    is_found = settings.http.http3 and https.is_on and settings.http.host == settings.quic.host
     http3_port = udp.getsockname()[1] if is_found else None
-    gateway = await serve_http(service, tcp, doors, limits=gateway_limits, context=context, http3_port=http3_port)
+    offered = http3_port if is_trusted_over_http3(https, shown) else None
+    gateway = await serve_http(service, tcp, doors, limits=gateway_limits, context=context, http3_port=offered)
     sockets = await start_sockets(settings, service, doors, gateway_limits, quic_limits)
     https.serve(gateway.security)
     http_address = address_text(*gateway.address)
     if public and not loopback(ip_address(gateway.address[0])):
         log.warning(OPEN_TO_ALL if https.is_on else OPEN_WARNING, address=http_address)
     return Servers(
-        service, doors, gateway, wire, sockets, https, data_dir / layout.TLS, tls, wanted, http_address, quic_address
-    )
+        service, doors, gateway, wire, sockets, https, data_dir / layout.TLS, tls, wanted, http_address, quic_address,
+        shown, http3_port,
+    )  # fmt: skip
+
+
+def shown_certificates(library: QuicLibrary, https: HttpTls) -> dict[str, ShownCertificate]:
+    """The certificate that HTTP/3 shows if HTTP is given one; none if the QUIC library cannot use it.
+
+    zvmd/1 on the same port shows the node's own to its clients, who trust no other authority.
+    """
+    if (given := https.given) is None:
+        return {}
+    try:
+        return {HTTP3: library.read_pair(given)}
+    except ValueError as error:
+        log.warning("HTTP/3 shows the node's own certificate: the given one cannot be used there", reason=str(error))
+        return {}
+
+
+def is_trusted_over_http3(https: HttpTls, shown: Mapping[str, ShownCertificate]) -> bool:
+    """Whether HTTP/3 shows the same certificate as HTTP, so that browsers may go from one to the other."""
+    return https.given is None or HTTP3 in shown
 
 
 def check_listeners(settings: Settings) -> None:

@@ -200,7 +200,7 @@ class ClientLink(asyncio.Protocol):
         self.is_open = False
         self.set_busy(False)
         self.allow(self._limits.take_answer_s if self.is_behind else self._limits.linger_s)
-        self._end_with(self._transport.write_eof)
+        self._end_with(self._write_eof)
 
     def close(self) -> None:
         """Close behind what was written."""
@@ -426,7 +426,13 @@ class ClientLink(asyncio.Protocol):
         self._has_parted = True
         self.set_busy(False)
         self.allow(self._limits.linger_s)
-        self._transport.write_eof()
+        self._write_eof()
+
+    def _write_eof(self) -> None:
+        try:
+            self._transport.write_eof()
+        except OSError:  # the peer has reset the connection, and asyncio's transport has not noticed yet
+            self._transport.abort()
 
     def _send_on(self) -> None:
         """Send what waits, in pieces, as long as the transport takes them and this turn of the loop allows."""

@@ -25,13 +25,30 @@ BACKLOG = 1024
 """Connections that the kernel completes before the node accepts them."""
 
 
+class Elsewhere:
+    """Where else the same is served, as answers over TLS say it: browsers ask for that."""
+
+    def __init__(self) -> None:
+        self.line = b""
+
+    def offer(self, http3_port: int | None) -> None:
+        """Answers of new connections offer HTTP/3 there, or do not. Safe to call on any thread."""
+        self.line = b"" if http3_port is None else alternative(http3_port)
+
+
 class Gateway:
     """A running HTTP listener."""
 
     def __init__(
-        self, server: asyncio.Server, table: ConnectionTable, address: tuple[str, int], security: Security | None
+        self,
+        server: asyncio.Server,
+        table: ConnectionTable,
+        address: tuple[str, int],
+        security: Security | None,
+        elsewhere: Elsewhere,
     ) -> None:
         self._server = server
+        self.elsewhere = elsewhere
         self.connections = table
         self.security = security
         self.address = address
@@ -73,15 +90,16 @@ async def serve_http(
 ) -> Gateway:
     """Listen on a bound TCP socket (`open_socket`, or the service manager's); with ``context``, over TLS.
 
-    ``http3_port`` is where the same is served over HTTP/3. Answers over TLS say so: browsers ask for that.
+    ``http3_port`` is where the same is served over HTTP/3.
     """
     limits = limits or HttpLimits()
     routes = Routes(service, doors or Doors(), is_ready)
     table, date = ConnectionTable(limits), DateLine()
-    elsewhere = b"" if context is None or http3_port is None else alternative(http3_port)
+    elsewhere = Elsewhere()
+    elsewhere.offer(None if context is None else http3_port)
 
     def speaker(link: ClientLink) -> HttpExchange:
-        return HttpExchange(link, service, routes, limits, date, elsewhere)
+        return HttpExchange(link, service, routes, limits, date, elsewhere.line)
 
     security = Security(context, HandshakeTurns(limits.tls_handshakes_per_turn), date) if context is not None else None
 
@@ -90,4 +108,4 @@ async def serve_http(
 
     server = await asyncio.get_running_loop().create_server(connect, sock=bound, backlog=BACKLOG)
     host, port = bound.getsockname()[:2]
-    return Gateway(server, table, (host, port), security)
+    return Gateway(server, table, (host, port), security, elsewhere)

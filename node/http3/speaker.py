@@ -18,6 +18,7 @@ from node.gateway.http1 import HttpFault, too_large
 from node.gateway.limits import HttpLimits
 from node.gateway.routes import ALLOW, Plan, PlanKind, Routes
 from node.http3.answers import CONTINUE, fields_of
+from node.http3.counts import Http3Counts
 from node.http3.head import check_trailers, malformed, read_fields
 from node.http3.limits import Http3Limits
 from node.http3.request import HeldShares, Http3Request
@@ -69,6 +70,7 @@ class Http3Speaker:
         routes: Routes,
         limits: HttpLimits,
         date: DateLine,
+        counts: Http3Counts,
         own: Http3Limits,
     ) -> None:
         self._peer = peer
@@ -78,6 +80,8 @@ class Http3Speaker:
         self._routes = routes
         self._limits = limits
         self._own = own
+        self._counts = counts
+        counts.came()
         self._date = date
         self._body_bytes_max = service.context.limits.body_size_max_bytes
         self._shares = HeldShares(service.held, limits.unsent_share)
@@ -183,6 +187,7 @@ class Http3Speaker:
 
     def lost(self) -> None:
         """The connection is over."""
+        self._counts.left()
         for handle in (self._turn, self._timer):
             if handle is not None:
                 handle.cancel()
@@ -213,6 +218,7 @@ class Http3Speaker:
         self._next_stream = max(self._next_stream, stream_id + REQUEST_STREAMS)
         if not self._requests and self._is_greeted:
             self._peer.set_busy(True)
+        self._counts.asked()
         due = self._loop.time() + self._limits.request_s
         self._requests[stream_id] = Http3Request(stream_id, self._shares, due)
         self._watch(due)
@@ -477,7 +483,12 @@ class Http3Speaker:
 
 
 def http3_speaker(
-    library: Http3Library, service: RpcService, routes: Routes, limits: HttpLimits, own: Http3Limits | None = None
+    library: Http3Library,
+    service: RpcService,
+    routes: Routes,
+    limits: HttpLimits,
+    counts: Http3Counts | None = None,
+    own: Http3Limits | None = None,
 ) -> partial[Http3Speaker]:
     """Makes the speaker of a connection, for `node.wire.server.serve_wire`."""
     return partial(
@@ -487,5 +498,6 @@ def http3_speaker(
         routes=routes,
         limits=limits,
         date=DateLine(),
+        counts=counts or Http3Counts(),
         own=own or Http3Limits(),
     )

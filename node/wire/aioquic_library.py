@@ -13,10 +13,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from aioquic import tls
 from aioquic.buffer import Buffer
 from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
@@ -33,6 +35,7 @@ from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 
+from node.wire.certificates import ShownCertificate, choosing, read_pair
 from node.wire.http3 import Http3Library
 from node.wire.initial import VERSION_1
 from node.wire.library import (
@@ -45,12 +48,24 @@ from node.wire.library import (
 
 DATAGRAM_MAX_BYTES = 2048
 """Longer datagrams are dropped, as on a path of that MTU: clients probe for it (RFC 9000, 14.3)."""
+_choose = choosing(tls)
 GAPS_MAX = 128
 """Pieces of a stream kept behind a gap. A window of whole packets has no more than 30."""
 
 
+@dataclass
+class Configuration(QuicConfiguration):
+    """The library's own, with certificates of single protocols."""
+
+    shown: Mapping[str, ShownCertificate] = field(default_factory=dict)
+
+
 class AioquicConnection(QuicConnection):
     """A `node.wire.library.LibraryConnection`."""
+
+    def __init__(self, *, configuration: Configuration, **given: Any) -> None:
+        super().__init__(configuration=configuration, **given)
+        self._shown = configuration.shown
 
     @property
     def has_authenticated(self) -> bool:
@@ -95,6 +110,10 @@ class AioquicConnection(QuicConnection):
     def release(self) -> None:
         """Free everything: its handlers of frames refer to it, so the collector would have to find it."""
         self.__dict__.clear()
+
+    def _initialize(self, peer_cid: bytes) -> None:
+        super()._initialize(peer_cid)
+        _choose(self.tls, self._shown)
 
     # -- what a peer may cost: the library calls these, with these arguments ------------------------
 
@@ -187,7 +206,8 @@ def _send(transport: asyncio.DatagramTransport, datagrams: list[tuple[bytes, Any
 
 LIBRARY = QuicLibrary(
     connection=AioquicConnection,
-    configuration=partial(configured, QuicConfiguration, supported_versions=[VERSION_1]),
+    configuration=partial(configured, Configuration, supported_versions=[VERSION_1]),
+    read_pair=partial(read_pair, tls),
     events=events_of(events),
     faults=(QuicConnectionError,),
     encode_retry=encode_quic_retry,

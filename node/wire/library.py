@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from importlib import import_module, metadata
 from typing import Any, NamedTuple, Protocol
 
 from node.auth.certificate import TlsFiles
 from node.ops.errors import LibraryMissing
+from node.wire.certificates import PemPair, ShownCertificate
 from node.wire.http3 import Http3Library
 from node.wire.limits import WireLimits
 
@@ -105,8 +106,10 @@ class QuicLibrary(NamedTuple):
     connection: Callable[..., LibraryConnection]
     """Makes a connection. Arguments: ``configuration``, ``original_destination_connection_id``, and
     ``retry_source_connection_id`` (None without a Retry)."""
-    configuration: Callable[[WireLimits, TlsFiles, list[str]], Any]
-    """Makes the argument of that name. The last of its own are the protocols by their names in ALPN."""
+    configuration: Callable[..., Any]
+    """Makes the argument of that name: see `configured`."""
+    read_pair: Callable[[PemPair], ShownCertificate]
+    """Makes a certificate that one protocol shows. Raises `ValueError` if the library cannot use it."""
     events: Events
     faults: tuple[type[Exception], ...]
     """Exceptions by which it gives up a connection: what its peer did, not bugs of this node."""
@@ -123,8 +126,18 @@ class QuicLibrary(NamedTuple):
     """Its HTTP/3."""
 
 
-def configured(make: Callable[..., Any], limits: WireLimits, tls: TlsFiles, names: list[str], **own: Any) -> Any:
-    """A library's ``QuicConfiguration``, made by ``make``; ``own`` are options that only this library has."""
+def configured(
+    make: Callable[..., Any],
+    limits: WireLimits,
+    tls: TlsFiles,
+    names: list[str],
+    shown: Mapping[str, ShownCertificate] | None = None,
+    **own: Any,
+) -> Any:
+    """A library's ``QuicConfiguration``, made by ``make``; ``own`` are options that only this library has.
+
+    ``names`` are the protocols by their names in ALPN; ``shown`` has certificates of those that do not show ``tls``.
+    """
     configuration = make(
         is_client=False,
         alpn_protocols=names,
@@ -132,6 +145,7 @@ def configured(make: Callable[..., Any], limits: WireLimits, tls: TlsFiles, name
         idle_timeout=limits.idle_timeout_s,
         max_data=limits.receive_window_bytes,
         max_stream_data=limits.receive_window_bytes,
+        shown=shown or {},
         **own,
     )
     configuration.load_cert_chain(str(tls.certificate), str(tls.key))

@@ -15,12 +15,14 @@ import asyncio
 import hmac
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
+from qh3 import tls
 from qh3._hazmat import pull_quic_header
 from qh3.asyncio._transport import OptimizedDatagramTransport, enable_gro, has_gso
 from qh3.quic import events
@@ -28,6 +30,7 @@ from qh3.quic.configuration import QuicConfiguration
 from qh3.quic.connection import QuicConnection, QuicConnectionError
 from qh3.quic.packet import QuicErrorCode, QuicFrameType, encode_quic_retry, encode_quic_version_negotiation
 
+from node.wire.certificates import ShownCertificate, choosing, read_pair
 from node.wire.http3 import Http3Library
 from node.wire.library import (
     CONNECTION_ID_BYTES,
@@ -43,12 +46,24 @@ INITIAL_SALT = bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a")
 INITIAL_KEYS = ((b"quic key", 16), (b"quic iv", 12), (b"quic hp", 16))
 INITIAL_ALGORITHMS = ("aes-128-gcm", "aes-128-ecb")
 """How the keys of Initial packets are made (RFC 9001, 5.1 and 5.2)."""
+_choose = choosing(tls)
 GRO_SEGMENT_BYTES = 1280
 """Where the kernel does not tell the size of a coalesced burst's datagrams."""
 
 
+@dataclass
+class Configuration(QuicConfiguration):
+    """The library's own, with certificates of single protocols."""
+
+    shown: Mapping[str, ShownCertificate] = field(default_factory=dict)
+
+
 class Qh3Connection(QuicConnection):
     """A `node.wire.library.LibraryConnection`."""
+
+    def __init__(self, *, configuration: Configuration, **given: Any) -> None:
+        super().__init__(configuration=configuration, **given)
+        self._shown = configuration.shown
 
     def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
         """Take one datagram. Raises `QuicConnectionError`."""
@@ -56,7 +71,7 @@ class Qh3Connection(QuicConnection):
             self._remote_addr = addr
             self._version = int.from_bytes(data[1:5], "big")
             self._begin(addr, *_connection_ids(data), now)
-            self._create_tls(remote_source_cid=None)
+            _choose(self._create_tls(remote_source_cid=None).tls, self._shown)
         core = self._require_core()
         for packet in self._packets(data):
             report = self._call_core(core.receive_datagram, packet, addr, now, len(data))
@@ -223,7 +238,8 @@ def _send(transport: Any, datagrams: list[tuple[bytes, Any]]) -> None:
 
 LIBRARY = QuicLibrary(
     connection=Qh3Connection,
-    configuration=partial(configured, QuicConfiguration),
+    configuration=partial(configured, Configuration),
+    read_pair=partial(read_pair, tls),
     events=events_of(events),
     faults=(QuicConnectionError,),
     encode_retry=encode_quic_retry,

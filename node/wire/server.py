@@ -21,6 +21,7 @@ from node.rpc.held import Held
 from node.rpc.service import RpcService
 from node.wire.admission import Places
 from node.wire.answers import Answerer, welcome_of
+from node.wire.certificates import ShownCertificate
 from node.wire.framed import FramedSpeaker
 from node.wire.initial import VERSION_1, Initial, RetryTokens, Validated, read_initial
 from node.wire.library import CONNECTION_ID_BYTES, QuicLibrary
@@ -50,17 +51,18 @@ class WireListener(asyncio.DatagramProtocol):
         library: QuicLibrary,
         retry: bool,
         protocols: Mapping[str, Callable[[WirePeer], WireSpeaker]],
+        shown: Mapping[str, ShownCertificate],
     ) -> None:
-        """``protocols`` are spoken besides `zvmd/1`: by the name in ALPN, what makes the speaker of a connection."""
+        """As `serve_wire`."""
         self.limits = limits
         self.library = library
         self._doors = doors
         self.answerer = Answerer(service, limits.subscriptions_max, limits.receipt_wait_max_s)
-        self._protocols = protocols
+        self.protocols = protocols
         self._names = [ALPN, *protocols]
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.DatagramTransport | None = None
-        self._configuration = library.configuration(limits, tls, self._names)
+        self._configuration = library.configuration(limits, tls, self._names, shown)
         self._service = service
         self._peers: dict[bytes, WirePeer] = {}
         """Connections by each of their connection IDs, including ended ones that still answer with their close."""
@@ -109,7 +111,7 @@ class WireListener(asyncio.DatagramProtocol):
 
     def speaker(self, peer: WirePeer, alpn: str | None) -> WireSpeaker:
         """What is spoken on a connection, by the name in ALPN; a client without one speaks `zvmd/1`."""
-        make = self._protocols.get(alpn or ALPN)
+        make = self.protocols.get(alpn or ALPN)
         return FramedSpeaker(peer, self) if make is None else make(peer)
 
     def proved(self, peer: WirePeer) -> None:
@@ -238,9 +240,9 @@ class WireListener(asyncio.DatagramProtocol):
         if self._transport is not None:
             self._transport.close()
 
-    def use_certificate(self, tls: TlsFiles) -> None:
-        """Use this certificate for new connections."""
-        self._configuration = self.library.configuration(self.limits, tls, self._names)
+    def use_certificate(self, tls: TlsFiles, shown: Mapping[str, ShownCertificate] | None = None) -> None:
+        """Use these certificates for new connections, as `serve_wire`. Safe to call on any thread."""
+        self._configuration = self.library.configuration(self.limits, tls, self._names, shown)
 
     # -- who connects ------------------------------------------------------------------------------
 
@@ -331,12 +333,14 @@ async def serve_wire(
     library: QuicLibrary,
     limits: WireLimits,
     protocols: Mapping[str, Callable[[WirePeer], WireSpeaker]] | None = None,
+    shown: Mapping[str, ShownCertificate] | None = None,
 ) -> WireListener:
     """Listen on a bound UDP socket (`open_socket`, or one passed in by the service manager).
 
-    ``protocols`` are spoken besides `zvmd/1`: by the name in ALPN, what makes the speaker of a connection.
+    ``protocols`` are spoken besides `zvmd/1`: by the name in ALPN, what makes the speaker of a connection. ``shown``
+    are certificates, by the same name, of those that do not show the node's own, ``tls``.
     """
     retry = not ipaddress.ip_address(bound.getsockname()[0]).is_loopback
-    listener = WireListener(service, limits, doors, tls, library, retry, protocols or {})
+    listener = WireListener(service, limits, doors, tls, library, retry, protocols or {}, shown or {})
     await library.listen(lambda: listener, bound)
     return listener

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime
 import http.client
 import json
 import os
 import pty
+import re
 import signal
 import ssl
 import subprocess
@@ -15,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -27,6 +30,7 @@ from tests.crash.forked_daemon import ForkedDaemon, Zygote
 from tests.daemon import CHAIN_ID, DaemonFailed, clean_environment
 from tests.durability.started import REFUSED, refusal
 from tests.paths import REPO
+from tests.unit.http3.clients import CALL, connected, head
 from zvmd.errors import ConnectionFailed, ZvmdError
 from zvmd.http import HttpClient, find_http
 
@@ -102,6 +106,60 @@ def is_trusted(daemon: ForkedDaemon, authority: Path) -> bool:
         if error.code != "client.certificate":
             raise
         return False
+
+
+class Place(NamedTuple):
+    """Where HTTP/3 is, and the data directory."""
+
+    port: int
+    folder: Path
+
+
+def is_trusted_over_http3(daemon: ForkedDaemon, authority: Path) -> bool:
+    """Whether a client of HTTP/3 that trusts an authority gets an answer."""
+
+    async def ask() -> bool:
+        place = Place(daemon.quic_port, daemon.data_dir)
+        try:
+            async with asyncio.timeout(60), connected(place, authority=authority) as client:
+                return (await client.ask(head(), CALL)).status == 200
+        except ConnectionError:
+            return False
+
+    return asyncio.run(ask())
+
+
+def offers_http3(daemon: ForkedDaemon, authority: Path) -> bool:
+    """Whether HTTPS says where HTTP/3 is."""
+    context = ssl.create_default_context(cafile=authority)
+    connection = http.client.HTTPSConnection("127.0.0.1", daemon.http_port, context=context)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().headers["alt-svc"] == f'h3=":{daemon.quic_port}"; ma=3600'
+    finally:
+        connection.close()
+
+
+def test_http3_shows_what_https_shows(zygote: Zygote, given: Given, tmp_path: Path) -> None:
+    """The given certificate, and after it has changed the new one; the node's own where none is given any more."""
+    with running(zygote, tmp_path, given.settings) as it:
+        first = Path(given.authority.rename(tmp_path / "first.pem"))
+        own = it.data_dir / "tls" / "authority.pem"
+        assert offers_http3(it, first)
+        assert [is_trusted_over_http3(it, authority) for authority in (first, own)] == [True, False]
+        assert it.call_over_quic("eth_chainId") == "0x7a69", "zvmd/1 shows the node's own"
+        given.write(NOW)
+        until(lambda: is_trusted(it, given.authority))
+        until(lambda: is_trusted_over_http3(it, given.authority))
+        assert not is_trusted_over_http3(it, first)
+        assert offers_http3(it, given.authority)
+        assert it.call_over_quic("eth_chainId") == "0x7a69"
+        shown = run_command("status", "--http", "--data-dir", str(it.data_dir)).stdout
+        assert re.search(r"HTTP/3: \d+ connections, [1-9]\d* requests", shown), shown
+    assert (tmp_path / "data" / "tls" / "served.pem").exists()
+    with running(zygote, tmp_path, {}, "--http-tls", "auto") as it:
+        assert is_trusted_over_http3(it, it.data_dir / "tls" / "authority.pem")
+        assert not (it.data_dir / "tls" / "served.pem").exists()
 
 
 def test_the_nodes_own_certificate(zygote: Zygote, tmp_path: Path) -> None:

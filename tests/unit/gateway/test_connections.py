@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import socket
+import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from node.doors.rule import FORWARDED, GuardRules
 from node.gateway.connections import ConnectionTable, Place
 from node.gateway.exchange import Phase
 from node.gateway.limits import HttpLimits
+from node.gateway.link import ClientLink
 from node.gateway.listener import Gateway
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
@@ -467,3 +469,27 @@ def test_a_large_answer_before_the_end_of_its_connection_arrives_whole() -> None
         await until(lambda: service.held.bound()[0] == 0)
 
     tried(work, backend=Generous())
+
+
+@pytest.mark.parametrize("loop", [asyncio.run, uvloop.run])
+def test_a_connection_that_was_reset_can_be_finished(loop: Callable[..., None]) -> None:
+    """asyncio's transport raises where the reset has come and was not read yet."""
+
+    async def work() -> None:
+        async with serving() as (gateway, _):
+            peer = socket.create_connection(gateway.address)
+            while not len(gateway.connections):
+                await asyncio.sleep(0)
+            (link,) = gateway.connections._members
+            assert isinstance(link, ClientLink)
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            peer.close()
+            link.finish()
+            while len(gateway.connections):
+                await asyncio.sleep(0.001)
+
+    async def within_time() -> None:
+        async with asyncio.timeout(60):
+            await work()
+
+    loop(within_time())

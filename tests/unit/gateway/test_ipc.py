@@ -287,13 +287,20 @@ def test_nothing_is_done_for_who_has_gone(tmp_path: Path) -> None:
     tried(tmp_path, work, backend=backend)
 
 
+async def entered(listener: IpcListener) -> list[ClientLink]:
+    """The connections, of which there is one or more."""
+    await until(lambda: len(listener.connections) > 0)
+    return [link for link in listener.connections._members if isinstance(link, ClientLink)]
+
+
 def test_who_reads_late_gets_each_answer_once(tmp_path: Path) -> None:
     """More answers than the socket takes: some begin to wait when they have been handed over already."""
 
     async def work(peers: Peers, listener: IpcListener, service: RpcService) -> None:
         peer, count = await peers.one(receive_buffer=4_096), 3_000
         sending = asyncio.create_task(send(peer, count))
-        await until(lambda: any(link.is_behind for link in listener.connections._members))
+        (link,) = await entered(listener)
+        await until(lambda: link.is_behind)
         answers = [await peer.answer() for _ in range(count)]
         assert sorted(answer["id"] for answer in answers) == list(range(count))
         await sending

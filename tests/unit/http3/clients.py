@@ -10,7 +10,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.buffer import encode_uint_var
@@ -28,6 +28,7 @@ from aioquic.quic.events import (
 )
 
 import zvmd
+from node.auth.certificate import TlsFiles
 from node.auth.tls import load_or_create_certificate
 from node.auth.tokens import TokenChecker, load_or_create_token
 from node.doors.doors import Doors
@@ -37,10 +38,12 @@ from node.doors.token_book import TokenBook
 from node.doors.visitor import Way
 from node.gateway.limits import HttpLimits
 from node.gateway.routes import Routes
+from node.http3.counts import Http3Counts
 from node.http3.limits import Http3Limits
 from node.http3.speaker import http3_speaker
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
+from node.wire.certificates import PemPair
 from node.wire.library import load_library
 from node.wire.limits import WireLimits
 from node.wire.server import WireListener, open_socket, serve_wire
@@ -65,9 +68,22 @@ class Limits(NamedTuple):
 class Server:
     """A listener over a memory backend."""
 
-    def __init__(self, listener: WireListener, service: RpcService, port: int, folder: Path, doors: Doors) -> None:
+    def __init__(
+        self,
+        listener: WireListener,
+        service: RpcService,
+        port: int,
+        folder: Path,
+        doors: Doors,
+        counts: Http3Counts | None = None,
+    ) -> None:
         self.listener, self.service, self.port, self.folder = listener, service, port, folder
-        self.doors = doors
+        self.doors, self.counts = doors, counts or Http3Counts()
+
+    @property
+    def tls(self) -> TlsFiles:
+        """The node's own certificate."""
+        return load_or_create_certificate(self.folder / "tls", NOW)
 
     async def sdk(self) -> Client:
         """A client of zvmd/1 on the same port."""
@@ -82,8 +98,9 @@ def run(
     rules: GuardRules | None = None,
     backend: MemoryBackend | None = None,
     http3: bool = True,
+    given: PemPair | None = None,
 ) -> None:
-    """Do ``work`` with a listener."""
+    """Do ``work`` with a listener; ``given`` is the certificate that HTTP/3 shows, if it is not the node's own."""
     limits = limits or Limits()
 
     async def served() -> None:
@@ -93,13 +110,14 @@ def run(
         quic = load_library(library)
         is_owner = TokenChecker(load_or_create_token(folder))
         doors = Doors(rules, is_owner, limits=limits.doors, tokens=TokenBook.read(folder))
-        routes = Routes(service, doors, lambda: True, Way.HTTP3)
-        speaker = http3_speaker(quic.http3(), service, routes, limits.http, limits.http3)
+        routes, counts = Routes(service, doors, lambda: True, Way.HTTP3), Http3Counts()
+        speaker = http3_speaker(quic.http3(), service, routes, limits.http, counts, limits.http3)
         protocols = {"h3": speaker} if http3 else None
-        listener = await serve_wire(service, bound, tls, doors, quic, limits.wire, protocols)
+        shown = {} if given is None else {"h3": quic.read_pair(given)}
+        listener = await serve_wire(service, bound, tls, doors, quic, limits.wire, protocols, shown)
         try:
             async with asyncio.timeout(60):
-                await work(Server(listener, service, bound.getsockname()[1], folder, doors))
+                await work(Server(listener, service, bound.getsockname()[1], folder, doors, counts))
         finally:
             listener.close()
             doors.close()
@@ -259,12 +277,30 @@ def h3_frame(kind: int, content: bytes) -> bytes:
     return bytes(encode_uint_var(kind) + encode_uint_var(len(content)) + content)
 
 
+class Reached(Protocol):
+    """Where a client connects: a `Server`, or a daemon."""
+
+    @property
+    def port(self) -> int: ...
+
+    @property
+    def folder(self) -> Path: ...
+
+
 @asynccontextmanager
-async def connected(server: Server, plain: bool = False) -> AsyncIterator[Http3Client]:
-    """A client that has shaken hands. A ``plain`` one speaks QUIC, and says h3's bytes by hand."""
+async def connected(
+    server: Reached,
+    plain: bool = False,
+    authority: Path | None = None,
+    alpn: tuple[str, ...] = ("h3",),
+) -> AsyncIterator[Http3Client]:
+    """A client that has shaken hands. A ``plain`` one speaks QUIC, and says h3's bytes by hand.
+
+    It trusts the node's own authority or another one. Raises `ConnectionError` if it does not trust the node.
+    """
     logging.getLogger("quic").setLevel(logging.CRITICAL)
-    configuration = QuicConfiguration(is_client=True, alpn_protocols=["h3"], server_name="localhost")
-    configuration.load_verify_locations(str(server.folder / "tls" / "authority.pem"))
+    configuration = QuicConfiguration(is_client=True, alpn_protocols=list(alpn), server_name="localhost")
+    configuration.load_verify_locations(str(authority or server.folder / "tls" / "authority.pem"))
     configuration.verify_mode = ssl.CERT_REQUIRED
     connection = QuicConnection(configuration=configuration)
     address = ("127.0.0.1", server.port)
@@ -272,8 +308,12 @@ async def connected(server: Server, plain: bool = False) -> AsyncIterator[Http3C
         lambda: Http3Client(connection, plain), remote_addr=address
     )
     client.connect(address)
-    await client.shaken.wait()
+    shaken = asyncio.create_task(client.shaken.wait())
+    await asyncio.wait((shaken, client.ended), return_when=asyncio.FIRST_COMPLETED)
     try:
+        if not shaken.done():
+            shaken.cancel()
+            raise ConnectionError(client.ended.result().reason_phrase)
         yield client
     finally:
         client.close()

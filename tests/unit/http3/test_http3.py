@@ -229,10 +229,26 @@ def test_a_request_that_does_not_arrive_is_refused_after_its_time(library: str, 
     run(tmp_path, library, work, Limits(http=HttpLimits(request_s=0.5)))
 
 
+def test_connections_and_requests_are_counted(library: str, tmp_path: Path) -> None:
+    async def work(server: Server) -> None:
+        sdk = await server.sdk()
+        assert server.counts.status() == {"connections": 0, "requests": 0}, "zvmd/1 is not HTTP/3"
+        async with connected(server) as first, connected(server) as second:
+            for client in (first, first, second):
+                assert (await client.ask(head(), CALL)).status == 200
+            assert (await second.ask(head(b"GET", b"/nowhere"))).status == 404
+            assert server.counts.status() == {"connections": 2, "requests": 4}
+        while server.counts.status()["connections"]:
+            await asyncio.sleep(0.002)
+        await sdk.close()
+
+    run(tmp_path, library, work)
+
+
 def test_with_http3_off_it_is_not_offered(library: str, tmp_path: Path) -> None:
     async def work(server: Server) -> None:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(1), connected(server):
+        with pytest.raises(ConnectionError, match="ALPN"):
+            async with connected(server):
                 raise AssertionError("the handshake succeeded")
 
     run(tmp_path, library, work, http3=False)
