@@ -7,7 +7,7 @@ import asyncio
 from node.gateway.limits import HttpLimits
 from node.gateway.link import ClientLink
 from node.gateway.subscriptions import RpcConnection
-from node.rpc.caller import Caller
+from node.rpc.caller import Caller, on_connection
 from node.rpc.service import RpcService
 
 
@@ -19,7 +19,7 @@ class MessageLine:
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         unsent_max = int(service.context.limits.held_max_bytes * limits.unsent_share)
-        self._requests = RpcConnection(service, self, caller, unsent_max, self._answered)
+        self._requests = RpcConnection(service, self, on_connection(caller), unsent_max, self._answered)
         self._holding = service.held.holding()
         """The bytes of a message that has not arrived completely."""
         self._is_partial = False

@@ -1,23 +1,43 @@
 """Polling filters (``eth_newFilter`` and kin): a position in the chain per filter, no queue.
 
 A filter remembers what was answered last, and each poll reads the chain from there, so it costs nothing
-between polls and cannot overflow. Filters not polled for a while are dropped. When there is no room for a new one, the
-oldest that was never polled makes room, or else the one not polled for the longest time: clients that poll keep theirs
-beside one that installs filters without end. A client is not known by its connection, since HTTP has none that lasts.
+between polls and cannot overflow. Filters not polled for a while are dropped.
+
+When there is no room for a new one, the caller with the most filters makes room: a token, an address of another
+machine, or what this machine's programs or its pages have together. There the connection with the most does, of those
+that stay; HTTP has none that lasts, so all requests over HTTP count as one. Of its filters the oldest that was never
+polled goes, or else the one not polled for the longest time: clients that poll keep theirs beside one that installs
+filters without end. Whoever knows a filter's id may poll it, by any way.
 """
 
 from __future__ import annotations
 
 import secrets
 import threading
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from chain.types import Hash32
+from node.rpc.caller import Caller
 from node.rpc.errors import UnknownFilter
 from storage.blocks.logs import LogQuery
 
 FilterKind = Literal["logs", "blocks", "pending"]
+
+
+class Owner(NamedTuple):
+    """Who has installed a filter."""
+
+    group: str
+    """The caller."""
+    connection: int | None
+    """Its connection, if that stays."""
+
+
+def owner_of(caller: Caller) -> Owner:
+    """As whose a caller's filters are counted."""
+    return Owner(caller.shared_by or caller.name, caller.connection)
 
 
 @dataclass(slots=True)
@@ -27,6 +47,7 @@ class Filter:
     kind: FilterKind
     next_block: int
     """First block not yet reported."""
+    owner: Owner
     query: LogQuery | None = None
     to_block: int | None = None
     """Last block of interest; None follows the head."""
@@ -65,7 +86,7 @@ class FilterStore:
             for key in [k for k, f in self._filters.items() if now - f.polled_at > self._idle_max_s]:
                 del self._filters[key]
             if len(self._filters) >= self._size_max:
-                del self._filters[min(self._filters, key=self._usefulness)]
+                del self._filters[self._least_useful()]
             new.polled_at = now
             key = secrets.randbits(63)
             self._filters[key] = new
@@ -73,6 +94,14 @@ class FilterStore:
 
     def __len__(self) -> int:
         return len(self._filters)
+
+    def _least_useful(self) -> int:
+        """The one that makes room."""
+        groups = Counter(found.owner.group for found in self._filters.values())
+        largest = max(groups, key=groups.__getitem__)
+        owners = Counter(found.owner for found in self._filters.values() if found.owner.group == largest)
+        owner = max(owners, key=owners.__getitem__)
+        return min((key for key, found in self._filters.items() if found.owner == owner), key=self._usefulness)
 
     def _usefulness(self, key: int) -> tuple[bool, float]:
         found = self._filters[key]

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
-from ipaddress import ip_address, ip_network
 from types import TracebackType
 from typing import Any
 from weakref import WeakValueDictionary
@@ -63,25 +62,13 @@ class Shares:
 
     def of(self, caller: Caller) -> ReaderShare | None:
         """The share of that caller; None if it has none with others."""
-        key = _share_key(caller)
+        key = caller.shared_by
         if key is None:
             return None
         share = self._shares.get(key)
         if share is None:
             self._shares[key] = share = ReaderShare()
         return share
-
-
-def _share_key(caller: Caller) -> str | None:
-    if caller.token_id is not None:
-        return f"token {caller.token_id}"
-    if caller.address is None:
-        return None
-    address = ip_address(caller.address.partition("%")[0])
-    address = getattr(address, "ipv4_mapped", None) or address
-    if address.is_loopback:
-        return None
-    return str(address) if address.version == 4 else str(ip_network((address, 64), strict=False))
 
 
 class ConnectedClient:

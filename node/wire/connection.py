@@ -14,7 +14,7 @@ import msgspec
 
 from chain.errors import ZvmdError
 from node.doors.visitor import Verdict
-from node.rpc.caller import GUEST, Caller
+from node.rpc.caller import GUEST, Caller, on_connection
 from node.wire.errors import (
     FrameTooLarge,
     HelloAgain,
@@ -195,7 +195,7 @@ class ServerConnection:
         if verdict.refusal is not None:
             error = WrongToken("the token is neither one of this node's nor a valid share token")
             return self._close(stream_id, error, verdict.delay_s)
-        self.caller = verdict.caller
+        self.caller = on_connection(verdict.caller)
         self.state = ConnectionState.OPEN
         return Greeted(stream_id, request.client[:200])
 

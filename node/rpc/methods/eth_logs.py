@@ -10,7 +10,7 @@ from node.api.errors import InvalidParams, LimitExceeded
 from node.rpc.call_fields import addresses_of, topics_of
 from node.rpc.context import Context
 from node.rpc.errors import UnknownFilter
-from node.rpc.filters import Filter, FilterKind
+from node.rpc.filters import Filter, FilterKind, owner_of
 from node.rpc.format import Json, data, log_object, quantity
 from node.rpc.params import LATEST, BlockRef, FilterId, JsonObject, block_ref, hash32
 from node.rpc.registry import method
@@ -142,7 +142,7 @@ def _install(
     """Install a filter whose changes begin at block ``first``, by default at the one after the head."""
     rewinds = context.backend.rewinds().count  # before the head: the first poll goes back for a rewind in between
     next_block = context.backend.head().number + 1 if first is None else first
-    new = Filter(kind, next_block, query, to_block, rewinds=rewinds)
+    new = Filter(kind, next_block, owner_of(context.caller), query, to_block, rewinds=rewinds)
     return quantity(context.filters.add(new, context.clock()))
 
 
