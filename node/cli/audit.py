@@ -18,7 +18,7 @@ from zvmd.endpoint import data_directory
 @click.option("--json", "as_json", is_flag=True, help="Print records as JSON, one per line.")
 @click.option("--data-dir", envvar="ZVMD_DATA_DIR", type=click.Path(file_okay=False), help="The node's data directory.")
 def audit(count: int, as_json: bool, data_dir: str | None) -> None:
-    """Print the newest records of the audit log: acts of the scope admin, and tokens that were refused.
+    """Print the newest records of the audit log: administrative acts, and tokens that were refused.
 
     Development calls are in it on chains that are not of the public test mnemonic.
     """
@@ -38,5 +38,5 @@ def _line(record: dict[str, Any]) -> str:
     parts = [str(record.get("time")), str(record.get("event")), str(who or ""), f"({origin})" if origin else ""]
     if "method" in record:
         parts += [f"{record['method']} {record.get('params', '')}", f"-> {record.get('outcome')}"]
-    parts += [f"{name}: {record[name]}" for name in ("untold", "lost") if name in record]
+    parts += [f"{name}: {record[name]}" for name in ("until", "untold", "lost") if name in record]
     return "  ".join(part for part in parts if part)

@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import re
 import ssl
+from functools import partial
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ import click
 from node.auth.errors import CertificateExists
 from node.auth.private import write_private
 from node.cli.output import print_json, say
+from node.ops.acts import recorded_act
 from storage.directory import layout
 from zvmd.abi import bad_input
 from zvmd.endpoint import data_directory
@@ -45,9 +47,10 @@ def client(name: str, out: str, days: int, data_dir: str | None, as_json: bool) 
     path = Path(out) / f"{name}.pem"
     if path.exists() or path.is_symlink():
         raise CertificateExists(f"{path} exists")
-    directory = data_directory(data_dir) / layout.TLS
-    content = issue_client_certificate(directory, name, datetime.datetime.now(datetime.UTC), days)
-    write_private(path, content)
+    place, now = data_directory(data_dir), datetime.datetime.now(datetime.UTC)
+    with recorded_act("certificate client", place, partial(say, err=True), name=name, days=days):
+        content = issue_client_certificate(place / layout.TLS, name, now, days)
+        write_private(path, content)
     text = content.decode()
     digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(text[: text.index("-----BEGIN PRIVATE KEY")])).hexdigest()
     if as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ import click
 from node.auth.private import for_owner_only
 from node.cli.output import print_json, say
 from node.migrating import migrate_data_directory
+from node.ops.acts import recorded_act
 from storage.io.kv.engines import PACKAGES
 from storage.migration import Tell
 from zvmd.endpoint import data_directory
@@ -31,7 +33,7 @@ def migrate_store(engine: str | None, data_dir: str | None, as_json: bool) -> No
     meanwhile leaves a directory that starts with the same chain. The log is not touched.
     """
     place = Path(os.path.abspath(data_directory(data_dir)))  # noqa: PTH100
-    with for_owner_only():
+    with for_owner_only(), recorded_act("migrate-store", place, partial(say, err=True), to=engine):
         done = migrate_data_directory(place, engine, _progress())
     if done is None:
         if as_json:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import json
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +23,7 @@ from node.cli.link import link_options, open_link
 from node.cli.output import print_json, say
 from node.doors.errors import TokenRefused
 from node.doors.token_book import TokenBook, scopes_of, shown, wish_of
-from node.ops.audit import AuditLog
+from node.ops.acts import ACTS, recorded_act
 from node.rpc.registry import Scope
 from storage.directory import layout
 from storage.directory.exclusion import DirectoryLock
@@ -87,7 +89,7 @@ def create(
 @link_options
 def list_tokens(as_json: bool, **link: Any) -> None:
     """List the tokens, without their secrets. The node's own, in its file token, is not among them."""
-    entries = _done("zvmd_tokenList", [], lambda book: [shown(entry) for entry in book.entries], link, is_read=True)
+    entries = _done("zvmd_tokenList", [], lambda book: [shown(entry) for entry in book.entries], link)
     if as_json:
         print_json(entries)
         return
@@ -108,17 +110,14 @@ def revoke(name_or_id: str, as_json: bool, **link: Any) -> None:
 
 
 def _done(
-    method: str, params: list[Any], here: Callable[[TokenBook], T], link: dict[str, Any], is_read: bool = False
+    method: str, params: list[Any], here: Callable[[TokenBook], T], link: dict[str, Any]
 ) -> Any:
     """Have the node do it, or do it here if no node uses the data directory. Raises `ZvmdError`."""
     directory = data_directory(link["data_dir"])
     if link["url"] is None and not link["http"] and (directory / layout.FORMAT).exists():
         try:
-            with for_owner_only(), closing(_Alone(directory)):
-                result = here(TokenBook.read(directory))
-                if not is_read:
-                    _record(directory, method, params)
-                return result
+            with for_owner_only(), closing(_Alone(directory)), _recorded(method, directory, params):
+                return here(TokenBook.read(directory))
         except DataDirectoryLocked:
             pass
     with open_link(**link) as node:
@@ -136,10 +135,12 @@ class _Alone:
         self._lock.release()
 
 
-def _record(directory: Path, method: str, params: list[Any]) -> None:
-    audit = AuditLog(directory)
-    audit.note("call", method=method, params=str(params), outcome="done", caller="local", way="command line").result()
-    audit.close()
+def _recorded(method: str, directory: Path, params: list[Any]) -> AbstractContextManager[None]:
+    """Records what the node would record if it did this; reading is not an act."""
+    command = next((command for command, name in ACTS.items() if name == method), None)
+    if command is None:
+        return nullcontext()
+    return recorded_act(command, directory, partial(say, err=True), given=json.dumps(params))
 
 
 def _fingerprint(path: Path) -> str:

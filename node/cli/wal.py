@@ -6,6 +6,8 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import click
@@ -13,6 +15,7 @@ import click
 from chain.errors import EXIT_CORRUPT, EXIT_TOO_NEW
 from node.auth.private import for_owner_only
 from node.cli.output import print_json_line, say
+from node.ops.acts import recorded_act
 from storage.blocks.delta import decode_delta
 from storage.blocks.fates import decode_fates
 from storage.directory import layout
@@ -141,7 +144,10 @@ def prune_command(data_dir: str | None, dry_run: bool, fresh: bool, below: int, 
     from node.pruning import prune_data_directory  # it imports the whole node, which the other commands do not need
 
     place = Path(os.path.abspath(data_directory(data_dir)))  # noqa: PTH100
-    with for_owner_only():
+    noted = nullcontext() if dry_run else recorded_act(
+        "wal prune", place, partial(say, err=True), export=fresh, below=below
+    )
+    with for_owner_only(), noted:
         pruned = prune_data_directory(place, dry_run=dry_run, fresh=fresh, below=below, scratch=scratch)
     export = pruned.export
     say(

@@ -23,6 +23,7 @@ from node.daemon.voice import Voice, lacking
 from node.daemon.watch import presence_of
 from node.engine.committer import Committer
 from node.indexing.remote import RemoteWriter
+from node.ops.acts import act_record
 from node.ops.descriptors import raise_file_limit
 from node.ops.jobs import Jobs
 from node.ops.memory import tune_malloc
@@ -71,10 +72,12 @@ async def run_daemon(
         await end(opened.close)
         raise
     committer, jobs = parts.committer, parts.jobs
+    if accept_data_loss:
+        parts.audit.note(**act_record("start --accept-data-loss", "done", {"lsn": accept_data_loss}))
     try:
         committer.start()
         servers = await start_servers(
-            settings, parts.service, parts.doors, parts.https, opened.public, parts.http3
+            settings, parts.service, parts.doors, parts.https, parts.audit, opened.public, parts.http3
         )
     except BaseException:
         parts.service.close()

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import structlog
 
-from node.auth.certificate import TlsFiles, Wanted, usable_certificate
+from node.auth.certificate import CERTIFICATE_FILE, TlsFiles, Wanted, usable_certificate
+from node.auth.private import read_private
 from node.daemon.errors import PortUnavailable
 from node.daemon.https import HttpTls, check_https
 from node.daemon.sockets import Sockets, check_sockets, start_sockets
@@ -27,6 +28,7 @@ from node.gateway.listener import open_socket as open_tcp_socket
 from node.gateway.routes import Routes
 from node.http3.counts import Http3Counts
 from node.http3.speaker import http3_speaker
+from node.ops.audit import AuditLog
 from node.ops.errors import InvalidSetting
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
@@ -54,6 +56,7 @@ class Servers:
 
     service: RpcService
     doors: Doors
+    audit: AuditLog
     gateway: Gateway
     wire: WireListener
     sockets: Sockets
@@ -83,7 +86,7 @@ class Servers:
         """
         with self._renewing:
             now = datetime.datetime.now(datetime.UTC)
-            self.tls = usable_certificate(self.tls_directory, now, self.wanted)
+            self.tls = usable_and_told(self.tls_directory, now, self.wanted, self.audit)
             self._look_at_tls_files(now)
             self.wire.use_certificate(self.tls, self.shown)
         return f"valid until {self.tls.not_after:%Y-%m-%d}"
@@ -100,7 +103,11 @@ class Servers:
     def _look_at_tls_files(self, now: datetime.datetime) -> str:
         before = self.https.reloads
         said = self.https.look(self.tls, now)
-        if self.https.reloads != before and HTTP3 in self.wire.protocols:
+        if self.https.reloads == before:
+            return said
+        if self.https.given is not None:  # else they are the node's own
+            self.audit.note("certificate files read", caller="node", until=f"{self.https.not_after:%F}")
+        if HTTP3 in self.wire.protocols:
             self.shown = shown_certificates(self.wire.library, self.https)
             self.gateway.elsewhere.offer(self.http3_port if is_trusted_over_http3(self.https, self.shown) else None)
         return said
@@ -123,6 +130,7 @@ async def start_servers(
     service: RpcService,
     doors: Doors,
     https: HttpTls,
+    audit: AuditLog,
     public: bool = False,
     http3_counts: Http3Counts | None = None,
 ) -> Servers:
@@ -134,7 +142,7 @@ async def start_servers(
     check_listeners(settings)
     data_dir, now = settings.data_dir, datetime.datetime.now(datetime.UTC)
     wanted = https.wanted
-    tls = usable_certificate(data_dir / layout.TLS, now, wanted)
+    tls = usable_and_told(data_dir / layout.TLS, now, wanted, audit)
     context = https.load(tls, now)
     open_http = partial(open_tcp_socket, open_to_others=public or https.is_on)
     tcp = _bind(open_http, "http", settings.http.host, settings.http.port)
@@ -158,9 +166,26 @@ async def start_servers(
     if public and not loopback(ip_address(gateway.address[0])):
         log.warning(OPEN_TO_ALL if https.is_on else OPEN_WARNING, address=http_address)
     return Servers(
-        service, doors, gateway, wire, sockets, https, data_dir / layout.TLS, tls, wanted, http_address, quic_address,
-        shown, http3_port,
+        service, doors, audit, gateway, wire, sockets, https, data_dir / layout.TLS, tls, wanted, http_address,
+        quic_address, shown, http3_port,
     )  # fmt: skip
+
+
+def usable_and_told(directory: Path, now: datetime.datetime, wanted: Wanted, audit: AuditLog) -> TlsFiles:
+    """As `usable_certificate`; the audit log tells of a certificate that took the place of another."""
+    before = _certificate_in(directory)
+    tls = usable_certificate(directory, now, wanted)
+    if before not in (None, _certificate_in(directory)):
+        audit.note("certificate renewed", caller="node", until=f"{tls.not_after:%F}")
+    return tls
+
+
+def _certificate_in(directory: Path) -> bytes | None:
+    """Content of the certificate's file; None if there is none that can be read."""
+    try:
+        return read_private(directory / CERTIFICATE_FILE, secret=False)
+    except OSError:
+        return None
 
 
 def shown_certificates(library: QuicLibrary, https: HttpTls) -> dict[str, ShownCertificate]:

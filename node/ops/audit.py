@@ -70,9 +70,7 @@ class AuditLog:
             return done
         with self._lock:
             untold, self._untold = self._untold, 0
-        at = datetime.datetime.fromtimestamp(self._wall(), datetime.UTC).isoformat(timespec="milliseconds")
-        record = {"time": at, "event": event} | fields | ({"lost": untold} if untold else {})
-        self._waiting.put((msgspec.json.encode(record) + b"\n", done))
+        self._waiting.put((_line(self._wall(), event, fields | ({"lost": untold} if untold else {})), done))
         self._begin()
         return done
 
@@ -103,7 +101,7 @@ class AuditLog:
             records = [item for item in batch if item is not None]
             try:
                 if records:
-                    self._write(b"".join(line for line, _ in records))
+                    _write(self._path, b"".join(line for line, _ in records))
                     self._written += len(records)
             except OSError as error:
                 self._lose(len(records), str(error))
@@ -117,22 +115,45 @@ class AuditLog:
             self._untold += count
             self._error = reason
 
-    def _write(self, lines: bytes) -> None:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(self._path, flags, 0o600)
-        try:
-            size = os.fstat(descriptor).st_size
-            if size and size + len(lines) >= FILE_BYTES_MAX:
-                self._path.replace(older(self._path))
-                os.close(descriptor)
-                descriptor, size = os.open(self._path, flags, 0o600), 0
-            is_torn = size and os.pread(descriptor, 1, size - 1) != b"\n"  # by a crash, or by a full disk
-            view = memoryview(b"\n" + lines if is_torn else lines)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.fdatasync(descriptor)
-        finally:
+
+def note_now(directory: Path, event: str, **fields: Any) -> None:
+    """Record something in the audit log of a data directory, durably, also while a node writes it too.
+
+    Values must be JSON's. Raises `OSError`.
+    """
+    _write(directory / AUDIT_FILE, _line(time.time(), event, fields))
+
+
+def _line(now: float, event: str, fields: dict[str, Any]) -> bytes:
+    at = datetime.datetime.fromtimestamp(now, datetime.UTC).isoformat(timespec="milliseconds")
+    return msgspec.json.encode({"time": at, "event": event} | fields) + b"\n"
+
+
+def _write(path: Path, lines: bytes) -> None:
+    descriptor = _opened(path)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size and size + len(lines) >= FILE_BYTES_MAX:
+            path.replace(older(path))
             os.close(descriptor)
+            descriptor, size = _opened(path), 0
+        is_torn = size and os.pread(descriptor, 1, size - 1) != b"\n"  # by a crash, or by a full disk
+        view = memoryview(b"\n" + lines if is_torn else lines)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    """The file, made if it is missing, as the owner of its folder can write it: root may do something for a node."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o600)
+    own, folder = os.fstat(descriptor), path.parent.stat()
+    if os.geteuid() == 0 and own.st_uid == 0 and folder.st_uid != 0:
+        os.fchown(descriptor, folder.st_uid, folder.st_gid)
+    return descriptor
 
 
 def older(path: Path) -> Path:
