@@ -30,7 +30,7 @@ class UnusableTokens(ZvmdError):
     """``tokens.json`` cannot be read, is damaged or can be read by others: nobody knows who may come in."""
 
     code = "auth.tokens_file"
-    hint = "restrict it with chmod 600, or restore it; without the file there are no tokens but the node's own"
+    hint = "chmod 600 it, or restore it from a copy; if you remove it, every token but the node's own stops working"
     exit_code = EXIT_CONFIG
 
 

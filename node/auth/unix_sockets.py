@@ -37,6 +37,17 @@ class SocketFile(NamedTuple):
     identity: tuple[int, int]
     """Device and inode of the file."""
 
+    def is_there(self) -> bool:
+        """Whether clients find it; False if nothing lies there. Raises `SocketUnavailable` if something else does."""
+        try:
+            if _identity(self.path) == self.identity:
+                return True
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise SocketUnavailable(f"{self.path}: {error.strerror}") from None
+        raise SocketUnavailable(f"{self.path} is not this node's socket any more: something else was put there")
+
     def remove(self) -> None:
         """Remove the file, unless another one has taken its place."""
         with suppress(OSError):

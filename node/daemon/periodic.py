@@ -16,6 +16,7 @@ from node.api.errors import ReadOnly, WriterBusy
 from node.daemon.opening import OpenedChain
 from node.daemon.panic import or_panic
 from node.daemon.serving import Servers
+from node.daemon.sockets import Sockets
 from node.engine.committer import Committer
 from node.engine.requests import Freeze, Mine
 from node.ops.jobs import Jobs
@@ -36,6 +37,7 @@ INDEX_DUE_SECONDS = 5.0
 COMPRESSION_SECONDS = 10.0
 SPACE_SECONDS = 1.0
 FILES_SECONDS = 2.0
+SOCKETS_SECONDS = 2.0
 """Interval of checks on the data directory's files: a missing file is noticed within five seconds."""
 INTERVAL_LOOK_SECONDS = 0.2
 CHECKPOINT_LOOK_SECONDS = 0.25
@@ -50,6 +52,7 @@ INDEX_MAINTENANCE_FIRST_SECONDS = 60.0
 CERTIFICATE_CHECK_SECONDS = 60.0
 """Short, because a clock that is set back after the start leaves a certificate that is not valid yet."""
 TLS_FILES_SECONDS = 2.0
+SOCKETS_SECONDS = 2.0
 """Interval of looks at the files of HTTP's TLS, which others may change."""
 CERTIFICATES = "certificate-rotation"
 GARBAGE_SECONDS = 10.0
@@ -94,6 +97,8 @@ def register_jobs(
     )
     jobs.register("files", guarded(presence.look), FILES_SECONDS, alone=True)
 
+    jobs.register("sockets", _look_at_sockets(servers.sockets), SOCKETS_SECONDS)
+
     def renew() -> str:
         said = servers.renew_certificate()
         presence.learn()
@@ -111,6 +116,18 @@ def _look_at_tls_files(servers: Servers, presence: Presence) -> str:
     if servers.https.reloads != before:
         presence.learn()
     return said
+
+
+def _look_at_sockets(sockets: Sockets) -> Callable[[], str]:
+    """Has the event loop make socket files again that were removed."""
+    loop = asyncio.get_running_loop()
+
+    def look() -> str:
+        if not sockets.are_there():
+            asyncio.run_coroutine_threadsafe(sockets.renew(), loop).result()
+        return "there"
+
+    return look
 
 
 def _session_expiry(settings: SessionSettings, sessions: SessionService) -> Callable[[], str]:

@@ -44,9 +44,13 @@ class SocketPaths(NamedTuple):
 class Sockets:
     """The running listeners; without any if there are no sockets."""
 
-    def __init__(self, ipc: IpcListener | None = None, frames: SocketListener | None = None) -> None:
+    def __init__(
+        self, ipc: IpcListener | None = None, frames: SocketListener | None = None, data_dir: Path = Path()
+    ) -> None:
         self._ipc = ipc
         self._frames = frames
+        self._data_dir = data_dir
+        self._is_closing = False
 
     def urls(self) -> Mapping[str, str]:
         """By what name clients find them in `endpoints.json`: ``ipc`` is a path, as clients of geth want it."""
@@ -59,8 +63,23 @@ class Sockets:
         frames = self._frames
         return frames is not None and frames.connections >= frames.limits.connections_max
 
+    def are_there(self) -> bool:
+        """Whether clients find the files. Raises `SocketUnavailable` for a path at which something else lies."""
+        return all(listener.file.is_there() for listener in (self._ipc, self._frames) if listener is not None)
+
+    async def renew(self) -> None:
+        """Make files again that were removed. Raises `SocketUnavailable`, also where something else lies now."""
+        for listener in (self._ipc, self._frames):
+            if listener is None or self._is_closing or listener.file.is_there():
+                continue
+            with ExitStack() as opened:
+                await listener.listen(_opened(listener.file.path, self._data_dir, opened))
+                opened.pop_all()
+            log.warning("the file of a unix socket was removed, and is made again", path=str(listener.file.path))
+
     def close(self) -> None:
         """Take no more frames."""
+        self._is_closing = True
         if self._frames is not None:
             self._frames.close()
 
@@ -134,7 +153,7 @@ async def start_sockets(
         limits = replace(wire, connections_max=most, connections_per_address_max=most)
         frames = await serve_socket(service, files[1], limits, doors)
         opened.pop_all()
-    return Sockets(ipc, frames)
+    return Sockets(ipc, frames, settings.data_dir)
 
 
 def _opened(path: Path, data_dir: Path, opened: ExitStack) -> SocketFile:

@@ -136,15 +136,25 @@ class IpcLine(MessageLine):
 class IpcListener:
     """A running listener on a unix socket."""
 
-    def __init__(self, server: asyncio.Server, table: ConnectionTable, file: SocketFile) -> None:
-        self._server = server
+    def __init__(self, connect: Callable[[], ClientLink], table: ConnectionTable, file: SocketFile) -> None:
+        self._connect = connect
+        self._server: asyncio.Server | None = None
         self.connections = table
         self.file = file
+
+    async def listen(self, file: SocketFile) -> None:
+        """Accept connections at this file, and no more at the one before; those that there are stay."""
+        before, loop = self._server, asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(self._connect, sock=file.bound, backlog=BACKLOG)
+        self.file = file
+        if before is not None:
+            before.close()
 
     async def close(self) -> None:
         """Accept no more, finish what is under way, and remove the socket's file."""
         self.file.remove()
-        self._server.close()
+        if self._server is not None:
+            self._server.close()
         await self.connections.close()
 
 
@@ -162,7 +172,6 @@ async def serve_ipc(
         verdict = doors.judge(Visitor(way=Way.IPC, uid=user_of_peer(link.peer_socket)))
         return IpcLine(link, service, limits, verdict)
 
-    server = await asyncio.get_running_loop().create_unix_server(
-        lambda: ClientLink(table, limits, speaker), sock=file.bound, backlog=BACKLOG
-    )
-    return IpcListener(server, table, file)
+    listener = IpcListener(lambda: ClientLink(table, limits, speaker), table, file)
+    await listener.listen(file)
+    return listener

@@ -367,10 +367,13 @@ class SocketListener:
         """The connection has ended; its place is free."""
         self._places.release(peer)
 
-    async def listen(self) -> None:
-        """Accept connections."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: SocketPeer(self), sock=self.file.bound, backlog=BACKLOG)
+    async def listen(self, file: SocketFile) -> None:
+        """Accept connections at this file, and no more at the one before; those that there are stay."""
+        before, loop = self._server, asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: SocketPeer(self), sock=file.bound, backlog=BACKLOG)
+        self.file = file
+        if before is not None:
+            before.close()
 
     def close(self) -> None:
         """Accept no more, close every connection, and remove the socket's file."""
@@ -390,5 +393,5 @@ async def serve_socket(
 ) -> SocketListener:
     """Listen on a bound unix socket; ``user_of_peer`` is whose process has connected."""
     listener = SocketListener(service, limits, file, doors, user_of_peer)
-    await listener.listen()
+    await listener.listen(file)
     return listener

@@ -6,8 +6,10 @@ import asyncio
 import json
 import os
 import shutil
+import socket
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 
 import zvmd
 from storage.backup import write_backup
+from tests.commands import run_command
 from tests.crash.forked_daemon import ForkedDaemon, Zygote
 from tests.daemon import Daemon, DaemonFailed
 
@@ -114,12 +117,58 @@ def test_clients_use_the_socket_and_quic_where_nobody_listens_on_it(daemon: Fork
 
     daemon.start()
     assert asyncio.run(kind()) == "SocketConnection"
-    (daemon.data_dir / NAMES[1]).unlink()
-    assert asyncio.run(kind()) == "WireConnection"
-    os.mkfifo(daemon.data_dir / NAMES[1])
+    os.mkfifo(daemon.data_dir / "pipe")
+    (daemon.data_dir / "pipe").rename(daemon.data_dir / NAMES[1])
     assert asyncio.run(kind()) == "WireConnection"
     (daemon.data_dir / NAMES[1]).unlink()
     assert daemon.stop() == 0, daemon.log()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_removed_files_are_made_again_and_nothing_that_was_put_there_is_touched(daemon: ForkedDaemon) -> None:
+    """Connections stay meanwhile. The socket of another program is told of in the status, as long as it lies there."""
+
+    def problem() -> str | None:
+        jobs = daemon.rpc().call("zvmd_status")["jobs"]
+        (found,) = (job["lastError"] for job in jobs if job["name"] == "sockets")
+        return None if found is None else str(found)
+
+    async def removed() -> None:
+        async with zvmd.connect(f"unix://{frames}", timeout=60.0) as client:
+            reader, writer = await asyncio.open_unix_connection(ipc)
+            ipc.unlink()
+            frames.unlink()
+            await asyncio.to_thread(until, lambda: ipc.is_socket() and frames.is_socket())
+            writer.write(CALL)
+            assert json.loads(await reader.readline())["result"] == "0x0"
+            assert await client.rpc("eth_blockNumber") == "0x0"
+            writer.close()
+
+    daemon.start()
+    ipc, frames = (daemon.data_dir / name for name in NAMES)
+    for _ in range(2):
+        asyncio.run(removed())
+        both_answer(daemon.data_dir, "0x0")
+    assert problem() is None
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        other.bind(os.fspath(daemon.data_dir / "other"))
+        other.listen()
+        (daemon.data_dir / "other").rename(ipc)
+        until(lambda: problem() is not None)
+        assert f"{ipc} is not this node's socket any more" in str(problem())
+        shown = run_command("status", "--data-dir", str(daemon.data_dir)).stdout
+        assert "sockets: every 2 s" in shown
+        ipc.unlink()
+    until(lambda: problem() is None)
+    both_answer(daemon.data_dir, "0x0")
+    assert daemon.stop() == 0, daemon.log()
+    assert not any(os.path.lexists(daemon.data_dir / name) for name in NAMES)
 
 
 def test_a_path_of_ones_own_and_a_second_node_there(zygote: Zygote, tmp_path: Path) -> None:
