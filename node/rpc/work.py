@@ -206,13 +206,15 @@ class Work:
                 interruption.stop(reason)
 
     def look(self, now: float) -> None:
-        """Stop it if it is above its time or memory."""
+        """Stop it if it is above its time, that which it has asked for itself, or its memory."""
         if self.reason is not None or self._deadline is None:
             return
-        held = sum(interruption.held_bytes() for interruption in tuple(self._running))
+        running = tuple(self._running)
+        held = sum(interruption.held_bytes() for interruption in running)
         limits = self._limits
-        if now > self._deadline:
-            self.stop(CallTimeout(f"execution aborted (timeout = {limits.call_max_s:g}s)"))
+        overruns = [limits.call_max_s if now > self._deadline else None, *(one.overrun(now) for one in running)]
+        if (seconds := next((one for one in overruns if one is not None), None)) is not None:
+            self.stop(CallTimeout(f"execution aborted (timeout = {seconds:g}s)"))
         elif held > limits.call_size_max_bytes:
             self.stop(CallTooLarge(f"execution aborted: it holds {held} bytes of {limits.call_size_max_bytes}"))
 
