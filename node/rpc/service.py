@@ -11,9 +11,10 @@ from chain.errors import ZvmdError
 from node.api.backend import Backend
 from node.ops.slices import LoopSlice
 from node.rpc.batches import BatchAnswers
-from node.rpc.brief import LONG, BriefReads, kind_of
+from node.rpc.brief import LONG, BriefReads
 from node.rpc.caller import NODE, Caller
 from node.rpc.context import Context
+from node.rpc.cost import CHEAP, PART, Order, Price, kind_of, price_of, price_of_gas
 from node.rpc.dispatch import Body, Call, Dispatcher, Request, is_small
 from node.rpc.errors import NodeBusy, RateExceeded
 from node.rpc.held import Held
@@ -117,7 +118,8 @@ class RpcService:
                 answer = self.brief.attempt(self._encoded(request), kind_of(name, request.params))
                 if answer is not LONG:
                     return answer
-        return self._answer_small(decoded, client.working(self.context.limits, stream_id, methods))
+        order = self._admit(decoded, client)
+        return self._answer_small(decoded, client.working(self.context.limits, stream_id, methods, order))
 
     def _answer_typed(
         self, request: TypedRequest, client: ConnectedClient, caller: Caller, stream_id: int | None
@@ -135,7 +137,14 @@ class RpcService:
 
         if request.method.brief and (answer := self.brief.attempt(job, request.kind)) is not LONG:
             return answer
-        return self._answer_elsewhere(request, job, client.working(self.context.limits, stream_id))
+        limits = self.context.limits
+        price = Price(request.kind, 0.0) if name in CHEAP else price_of_gas(limits, request.kind, call.arguments[0].gas)
+        try:
+            order = Order(self.readers.admit(client.share, (price,)), price)
+        except NodeBusy as busy:
+            busy.answer = dispatcher.encode_error(request.id, busy, name)
+            raise
+        return self._answer_elsewhere(request, job, client.working(limits, stream_id, order=order))
 
     async def _answer_elsewhere(self, request: TypedRequest, job: Callable[[], bytes], work: Work) -> bytes | None:
         with work:
@@ -148,6 +157,8 @@ class RpcService:
         with work:
             decoded = await self.readers.run(lambda: self._decoded(b"".join(body), caller), work)
             self._charge(decoded, caller)
+            if isinstance(decoded, Body):
+                work.take(self._admit(decoded, work.client))
             return await self._answer_decoded(decoded, work)
 
     async def _answer_small(self, decoded: Body, work: Work) -> bytes | None:
@@ -169,10 +180,28 @@ class RpcService:
         wait_s = caller.rate.take(max(1, len(requests)))
         if wait_s:
             refusal = RateExceeded(f"this token may make {caller.rate.per_second} requests a second", wait_s)
-            answers = [answer for request in requests if (answer := self._refused(request, refusal)) is not None]
-            joined = self.dispatcher.join(decoded, answers) if isinstance(decoded, Body) else None
-            refusal.answer = joined or self.dispatcher.encode_error(None, refusal)
+            refusal.answer = self._all_refused(decoded, refusal)
             raise refusal
+
+    def _admit(self, body: Body, client: ConnectedClient) -> Order:
+        """What the requests of a body should cost. Raises `NodeBusy` if the client has too much under way for it."""
+        limits = self.context.limits
+        for request in body.requests:
+            if request.refusal is None:
+                request.price = price_of(limits, request.method, request.params)
+        prices = [request.price for request in body.requests]
+        try:
+            return Order(self.readers.admit(client.share, prices), PART if body.is_batch else prices[0])
+        except NodeBusy as busy:
+            busy.answer = self._all_refused(body, busy)
+            raise
+
+    def _all_refused(self, body: Body | bytes, refusal: ZvmdError) -> bytes:
+        """The answer to a body whose requests are all refused for the same reason."""
+        requests = body.requests if isinstance(body, Body) else []
+        answers = [answer for request in requests if (answer := self._refused(request, refusal)) is not None]
+        joined = self.dispatcher.join(body, answers) if isinstance(body, Body) else None
+        return joined or self.dispatcher.encode_error(None, refusal)
 
     async def _answer_decoded(self, decoded: Body | bytes, work: Work) -> bytes | None:
         if isinstance(decoded, bytes):
@@ -222,7 +251,7 @@ class RpcService:
         done = partial(batch.put, number)
         batch.expect()
         try:
-            self.readers.submit(self._encoded(request), done, work)
+            self.readers.submit(self._encoded(request), done, work, request.price)
         except ZvmdError as error:
             done(self._refused(request, error))
 
