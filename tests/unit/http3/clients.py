@@ -10,7 +10,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.buffer import encode_uint_var
@@ -259,9 +259,26 @@ def h3_frame(kind: int, content: bytes) -> bytes:
     return bytes(encode_uint_var(kind) + encode_uint_var(len(content)) + content)
 
 
+class Reachable(Protocol):
+    """A node that clients connect to."""
+
+    @property
+    def port(self) -> int:
+        """Its UDP port."""
+
+    @property
+    def folder(self) -> Path:
+        """Its data directory."""
+
+
 @asynccontextmanager
-async def connected(server: Server, plain: bool = False) -> AsyncIterator[Http3Client]:
-    """A client that has shaken hands. A ``plain`` one speaks QUIC, and says h3's bytes by hand."""
+async def connected(
+    server: Reachable, plain: bool = False, local: tuple[str, int] | None = None
+) -> AsyncIterator[Http3Client]:
+    """A client that has shaken hands. A ``plain`` one speaks QUIC, and says h3's bytes by hand.
+
+    ``local`` is the address it connects from, of the system's choice by default.
+    """
     logging.getLogger("quic").setLevel(logging.CRITICAL)
     configuration = QuicConfiguration(is_client=True, alpn_protocols=["h3"], server_name="localhost")
     configuration.load_verify_locations(str(server.folder / "tls" / "authority.pem"))
@@ -269,7 +286,7 @@ async def connected(server: Server, plain: bool = False) -> AsyncIterator[Http3C
     connection = QuicConnection(configuration=configuration)
     address = ("127.0.0.1", server.port)
     _, client = await asyncio.get_running_loop().create_datagram_endpoint(
-        lambda: Http3Client(connection, plain), remote_addr=address
+        lambda: Http3Client(connection, plain), local_addr=local, remote_addr=address
     )
     client.connect(address)
     await client.shaken.wait()
