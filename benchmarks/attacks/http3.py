@@ -240,16 +240,20 @@ async def hostile_authorities(target: Target) -> str:
     return f"{len(requests)} forms; status {dict(sorted(found.items()))}"
 
 
+UNKNOWN = bytes(encode_uint_var(0x21 + 0x1F))
+"""A type that means nothing, of a stream or a frame."""
+ENDLESS = UNKNOWN + bytes(encode_uint_var(2**60))
+"""The beginning of a frame that does not end."""
 FRAMES: tuple[tuple[str, Callable[[int], tuple[int, bytes, bool]]], ...] = (
     ("GOAWAY frames", on_one_stream(2, b"", h3_frame(GOAWAY, b"\0") * 100)),
     ("MAX_PUSH_ID frames", on_one_stream(2, b"", h3_frame(MAX_PUSH_ID, b"\0") * 100)),
     ("CANCEL_PUSH frames", on_one_stream(2, b"", h3_frame(CANCEL_PUSH, b"\0") * 100)),
     ("SETTINGS frames", on_one_stream(2, b"", h3_frame(SETTINGS, b"") * 100)),
     ("reserved frames on a request", on_one_stream(4, HEAD, h3_frame(RESERVED, b"") * 100)),
-    ("a reserved frame of 2^60 bytes", on_one_stream(4, HEAD + encode_uint_var(RESERVED) + encode_uint_var(2**60), b"x" * 1_000)),
-    ("a control frame of 2^60 bytes", on_one_stream(2, encode_uint_var(RESERVED) + encode_uint_var(2**60), b"x" * 1_000)),
-    ("a stream of an unknown type", on_one_stream(6, encode_uint_var(0x21 + 0x1F), b"x" * 1_000)),
-    ("streams of unknown types", one_after_the_other(bytes(encode_uint_var(0x21 + 0x1F)) + b"x", unidirectional=True)),
+    ("a reserved frame of 2^60 bytes", on_one_stream(4, HEAD + ENDLESS, b"x" * 1_000)),
+    ("a control frame of 2^60 bytes", on_one_stream(2, ENDLESS, b"x" * 1_000)),
+    ("a stream of an unknown type", on_one_stream(6, UNKNOWN, b"x" * 1_000)),
+    ("streams of unknown types", one_after_the_other(UNKNOWN + b"x", unidirectional=True)),
     ("streams without a type", one_after_the_other(b"", unidirectional=True)),
     ("QPACK: capacity set to 0", on_one_stream(6, b"\2", b"\x20" * 1_000)),
     ("QPACK: streams cancelled", on_one_stream(6, b"\3", b"\x40" * 1_000)),
