@@ -2,8 +2,9 @@
 
     python -m benchmarks.attacks [MATCH ...] [--rest 60] [--jsonl FILE]
 
-Each attack runs beside a client that asks for the block number and makes a small call every 50 ms. Before the first
-attack on a node the client runs alone: the ratio is to that. Memory is read before, at its highest, and ``--rest``
+Each attack runs beside a client that asks for the block number and makes a small call every 50 ms, and connects anew
+four times a second. Before the first attack on a node the client runs alone, which is a row of its own: the ratios are
+to that. Memory is read before, at its highest, and ``--rest``
 seconds after the attack. Attackers run in this process at a lower priority than the node.
 """
 
@@ -29,6 +30,7 @@ from benchmarks.attacks.healthy import CALLS, Seen, watch
 from tests.daemon import Daemon
 
 ALONE_SECONDS = 5.0
+ATTACKER_NICE = 5
 REST_SECONDS = 60.0
 WARM_CODES = ("0x62030d405b60019003806004575b00", "0x5b60006000600060006000305af150600056")
 """One counts down from 200,000, one calls itself: each reader keeps the frames of its deepest call, some megabytes."""
@@ -39,8 +41,8 @@ MEMORY_GROWTH_MAX = 0.10
 SLOWEST_MAX_MS = 1_000.0
 """Of an answer to the healthy client."""
 HEADINGS = (
-    *("finding", "attack", "sent", "number p50/p99/slowest ms", "call p50/p99/slowest ms", "of those due %"),
-    "MiB before/peak/after",
+    *("finding", "attack", "sent", "number p50/p99/slowest ms", "call p50/p99/slowest ms"),
+    *("new connection p50/p99/slowest ms", "of those due %", "MiB before/peak/after"),
 )
 
 
@@ -101,11 +103,10 @@ async def beside(target: Target, stopped: asyncio.Event) -> dict[str, Seen]:
     return dict(zip(CALLS, seen, strict=True))
 
 
-async def run_alone(target: Target) -> dict[str, Seen]:
-    """The healthy clients without an attack."""
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().call_later(ALONE_SECONDS, stopped.set)
-    return await beside(target, stopped)
+async def nothing(_: Target) -> str:
+    """No attack: what the healthy clients see of a node that has nothing else to do."""
+    await asyncio.sleep(ALONE_SECONDS)
+    return "nothing"
 
 
 async def warm_up(target: Target) -> None:
@@ -120,7 +121,7 @@ async def warm_up(target: Target) -> None:
     await asyncio.sleep(WARM_SECONDS)
 
 
-async def run_attack(attack: Attack, target: Target, alone: dict[str, Seen], rest: float) -> Row:
+async def run_attack(attack: Attack, target: Target, alone: dict[str, Seen] | None, rest: float) -> Row:
     """One attack with the healthy clients beside it, and the memory some time after."""
     before = peak = resident_mib(target.pid)
     stopped = asyncio.Event()
@@ -136,20 +137,26 @@ async def run_attack(attack: Attack, target: Target, alone: dict[str, Seen], res
     stopped.set()
     seen = await healthy
     await asyncio.sleep(rest)
-    return Row(attack, sent, seen, alone, (before, peak, resident_mib(target.pid)))
+    return Row(attack, sent, seen, alone or seen, (before, peak, resident_mib(target.pid)))
 
 
 @contextmanager
 def running(attack: Attack) -> Iterator[Target]:
-    """A node as the attack wants it."""
+    """A node as the attack wants it, which is preferred to this process."""
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
     with tempfile.TemporaryDirectory(prefix="zvmd-attack-") as directory:
         daemon = Daemon(Path(directory) / "node", *attack.arguments, environment=attack.environment)
         try:
             daemon.start()
             authority = daemon.data_dir / "tls" / "authority.pem"
             tls = ssl.create_default_context(cafile=authority) if "https:" in daemon.ready_line else None
+            if tls is not None and (own := daemon.data_dir / "tls" / "client.pem").exists():
+                tls.load_cert_chain(own)
+            os.setpriority(os.PRIO_PROCESS, 0, usual + ATTACKER_NICE)
             yield Target("127.0.0.1", daemon.http_port, daemon.quic_port, daemon.data_dir, daemon.pid, tls)
         finally:
+            with suppress(PermissionError):  # only root may: the next node is then not preferred
+                os.setpriority(os.PRIO_PROCESS, 0, usual)
             daemon.close()
 
 
@@ -161,9 +168,16 @@ def run_all(attacks: list[Attack], rest: float) -> Iterator[Row]:
     for group in groups.values():
         with running(group[0]) as target:
             asyncio.run(warm_up(target))
-            alone = asyncio.run(run_alone(target))
+            idle = Attack("", f"none; {kind_of(group[0])}", nothing)
+            yield (baseline := asyncio.run(run_attack(idle, target, None, 0.0)))
             for attack in group:
-                yield asyncio.run(run_attack(attack, target, alone, rest))
+                yield asyncio.run(run_attack(attack, target, baseline.seen, rest))
+
+
+def kind_of(attack: Attack) -> str:
+    """What distinguishes the node that an attack wants."""
+    settings = (f"{name.removeprefix('ZVMD_').lower()}={value}" for name, value in attack.environment.items())
+    return " ".join((*attack.arguments, *settings)) or "default settings"
 
 
 def main() -> int:
@@ -173,7 +187,6 @@ def main() -> int:
     parser.add_argument("--rest", type=float, default=REST_SECONDS, help="seconds until memory is read again")
     parser.add_argument("--jsonl", type=Path, help="append each row there, too")
     wanted = parser.parse_args()
-    os.nice(5)
     print(f"| {' | '.join(HEADINGS)} | verdict |\n|{'---|' * (len(HEADINGS) + 1)}", flush=True)
     failures = 0
     for row in run_all(find_attacks(wanted.patterns), wanted.rest):

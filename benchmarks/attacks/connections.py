@@ -35,8 +35,9 @@ def request_of(body: bytes) -> bytes:
 
 
 NUMBER = request_of(body_of("eth_blockNumber"))
-LARGE = body_of("eth_call", {"to": X}, "latest", {X: {"code": "0x624c4b406000f3"}})
+LARGE_CALL = ({"to": X}, "latest", {X: {"code": "0x624c4b406000f3"}})
 """Returns 5 MB."""
+LARGE = body_of("eth_call", *LARGE_CALL)
 
 
 async def connect(target: Target, receive_buffer: int = 0) -> socket.socket:
@@ -110,6 +111,24 @@ def unread(count: int, data: bytes, begin: bytes = b"") -> Callable[[Target], Aw
     return run
 
 
+async def many_heads(target: Target) -> str:
+    """Eight different heads of 60 KB on each of as many connections as there may be."""
+    peers = [await connect(target) for _ in range(240)]
+    for number in range(8):
+        for peer in peers:
+            head = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nA: %d%s\r\n\r\n" % (number, b"a" * 60_000)
+            with suppress(OSError):
+                await asyncio.get_running_loop().sock_sendall(peer, head)
+        for peer in peers:
+            with suppress(OSError, TimeoutError):
+                async with asyncio.timeout(2):
+                    await asyncio.get_running_loop().sock_recv(peer, 65_536)
+    await asyncio.sleep(2)
+    for peer in peers:
+        peer.close()
+    return f"{len(peers)} connections"
+
+
 def frame(opcode: Opcode, data: bytes = b"", fin: bool = True) -> bytes:
     """A frame of a client."""
     return Frame(opcode, data, fin).serialize(mask=True)
@@ -126,6 +145,11 @@ FRAGMENTS = frame(Opcode.CONT, b" ", fin=False) * 2_000
 DEFLATE = HANDSHAKE + b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
 SHAKEN = HANDSHAKE + b"\r\n"
 LATE = HEAD + WEBSOCKET + b"Content-Length: 2\r\n\r\n{}"
+LOOP = {X: {"code": "0x5b600056"}}
+WAITING = frame(Opcode.TEXT, body_of("eth_call", {"to": X, "data": "0x" + "00" * 25_000}, "latest", LOOP))
+"""A message of 50 KB whose answer takes as long as a call may."""
+MEDIUM = frame(Opcode.TEXT, body_of("eth_call", {"to": X}, "latest", {X: {"code": "0x61753060006000f3"}}))
+"""Its answer has 60 KB, which count as little."""
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 ATTACKS = (
     Attack("2", "silent connections", silent(600, b""), 40),
@@ -141,6 +165,9 @@ ATTACKS = (
     Attack("5", "chunks of a byte", flood(2, b"1\r\n \r\n" * 5_000, CHUNKED), 40),
     Attack("6", "large answers not read, HTTP", unread(40, request_of(LARGE)), 40),
     Attack("6", "large answers not read, WebSocket", unread(1, frame(Opcode.TEXT, LARGE) * 200, SHAKEN), 40),
+    Attack("6", "answers of 60 KB not read, WebSocket", unread(60, MEDIUM * 1_000, SHAKEN), 60),
+    Attack("6", "messages of 50 KB that wait, WebSocket", unread(100, WAITING * 80, SHAKEN), 60),
+    Attack("5", "heads of 60 KB, all different", many_heads, 60),
     Attack("15", "fragments of a byte", flood(2, FRAGMENTS, SHAKEN + frame(Opcode.TEXT, b"[", fin=False)), 40),
     Attack("15", "pings", flood(2, frame(Opcode.PING) * 2_000, SHAKEN), 40),
     Attack("15", "small requests, WebSocket", flood(4, frame(Opcode.TEXT, body_of("eth_chainId")) * 200, SHAKEN), 40),

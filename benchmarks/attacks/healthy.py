@@ -5,19 +5,30 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import msgspec
 
 from benchmarks.attacks.attack import Target, post
 
-EVERY_SECONDS = 0.05
 GIVE_UP_SECONDS = 5.0
 CONTRACT = "0x00000000000000000000000000000000000000ff"
 ANSWER = "0x" + "00" * 31 + "2a"
 OVERRIDE = {CONTRACT: {"code": "0x602a60005260206000f3"}}
+class Call(NamedTuple):
+    """What a client asks again and again."""
+
+    method: str
+    params: list[Any]
+    every_s: float = 0.05
+    is_fresh: bool = False
+    """Whether each call is on a connection of its own: what shows whether others are kept out."""
+
+
 CALLS = {
-    "number": ("eth_blockNumber", []),
-    "call": ("eth_call", [{"to": CONTRACT, "gas": "0x186a0"}, "latest", OVERRIDE]),
+    "number": Call("eth_blockNumber", []),
+    "call": Call("eth_call", [{"to": CONTRACT, "gas": "0x186a0"}, "latest", OVERRIDE]),
+    "connection": Call("eth_blockNumber", [], 0.25, True),
 }
 
 
@@ -42,9 +53,9 @@ class Seen:
 
 
 async def watch(target: Target, name: str, stopped: asyncio.Event) -> Seen:
-    """Call every 50 ms on one kept-alive connection, one call at a time, until ``stopped``."""
-    method, params = CALLS[name]
-    body = msgspec.json.encode({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+    """Make one of `CALLS` as often as it says, one at a time, until ``stopped``."""
+    call = CALLS[name]
+    body = msgspec.json.encode({"jsonrpc": "2.0", "id": 1, "method": call.method, "params": call.params})
     seen, begun = Seen(), time.monotonic()
     connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
     while not stopped.is_set():
@@ -61,11 +72,11 @@ async def watch(target: Target, name: str, stopped: asyncio.Event) -> Seen:
             seen.milliseconds.append((time.monotonic() - start) * 1000)
         else:
             seen.failures += 1
-            if connection is not None:
-                connection[1].close()
-                connection = None
-        await asyncio.sleep(max(0.0, EVERY_SECONDS - (time.monotonic() - start)))
+        if connection is not None and (call.is_fresh or not right):
+            connection[1].close()
+            connection = None
+        await asyncio.sleep(max(0.0, call.every_s - (time.monotonic() - start)))
     if connection is not None:
         connection[1].close()
-    seen.due = max(1, int((time.monotonic() - begun) / EVERY_SECONDS) - 1)
+    seen.due = max(1, int((time.monotonic() - begun) / call.every_s) - 1)
     return seen

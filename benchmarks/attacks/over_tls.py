@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
+import os
+import random
+import signal
 import socket
 import ssl
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.attacks.attack import Attack, Target
 from benchmarks.attacks.connections import LARGE, NUMBER, SECONDS, request_of, silent
+from node.auth.tls import issue_client_certificate, load_or_create_certificate
 from tests.unit.gateway.key_updates import ByHand
 
 ARGUMENTS = ("--http-tls", "auto")
@@ -130,7 +136,79 @@ def key_updates(count: int) -> Callable[[Target], Awaitable[str]]:
     return run
 
 
+async def garbled(target: Target) -> str:
+    """Hellos whose bytes behind the header of the record are changed at random, the name of the host among them."""
+    first, loop, end = hello(), asyncio.get_running_loop(), time.perf_counter() + SECONDS
+    chance, count = random.Random(7), 0
+
+    async def one() -> None:
+        nonlocal count
+        while time.perf_counter() < end:
+            sent = bytearray(first)
+            for _ in range(chance.randrange(1, 40)):
+                sent[chance.randrange(5, len(sent))] = chance.randrange(256)
+            with suppress(OSError), socket.socket() as peer:
+                peer.setblocking(False)
+                await loop.sock_connect(peer, (target.host, target.http_port))
+                await loop.sock_sendall(peer, sent)
+                count += 1
+                await loop.sock_recv(peer, 16)
+
+    await asyncio.gather(*(one() for _ in range(16)))
+    return f"{count} ({count / SECONDS:.0f}/s)"
+
+
+def early_data() -> bytes:
+    """A Hello, and behind it data as in 0-RTT, which no ticket permits."""
+    return hello() + (b"\x17\x03\x03\x40\x00" + bytes(0x4000)) * 8
+
+
+async def reloads(target: Target) -> str:
+    """Whole handshakes, while the certificate is read again and again."""
+    signals, handshaking = 0, asyncio.ensure_future(whole(target))
+    while not handshaking.done():
+        os.kill(target.pid, signal.SIGHUP)
+        signals += 1
+        await asyncio.sleep(0.02)
+    return f"{await handshaking} handshakes, {signals} signals to reload"
+
+
+def client_certificates(kind: str) -> Callable[[Target], Awaitable[str]]:
+    """Handshakes with no certificate, or with one of another authority, where the node wants its own."""
+
+    async def run(target: Target) -> str:
+        context, end, found = trusting(target), time.perf_counter() + SECONDS, Counter[str]()
+        with tempfile.TemporaryDirectory() as folder:
+            if kind == "foreign":
+                now = datetime.datetime.now(datetime.UTC)
+                load_or_create_certificate(Path(folder), now)
+                place = Path(folder, "client.pem")
+                place.write_bytes(issue_client_certificate(Path(folder), "attacker", now, 1))
+                context.load_cert_chain(place)
+
+        async def one() -> None:
+            while time.perf_counter() < end:
+                try:
+                    reader, writer = await asyncio.open_connection(target.host, target.http_port, ssl=context)
+                    writer.write(NUMBER)
+                    found["answered" if await reader.readline() else "closed"] += 1
+                    writer.transport.abort()
+                except (OSError, asyncio.IncompleteReadError):
+                    found["refused"] += 1
+
+        await asyncio.gather(*(one() for _ in range(16)))
+        return f"{found.total()} ({found.total() / SECONDS:.0f}/s): {dict(found)}"
+
+    return run
+
+
+MUTUAL = {"ZVMD_HTTP__CLIENT_AUTHORITY": "auto"}
 ATTACKS = (
+    Attack("TLS", "changed ClientHellos", garbled, 40, ARGUMENTS),
+    Attack("TLS", "data without a ticket behind a ClientHello", silent(300, early_data()), 40, ARGUMENTS),
+    Attack("TLS", "reloads during handshakes", reloads, 40, ARGUMENTS),
+    Attack("mTLS", "no certificate", client_certificates("none"), 40, ARGUMENTS, MUTUAL),
+    Attack("mTLS", "a certificate of another authority", client_certificates("foreign"), 40, ARGUMENTS, MUTUAL),
     Attack("TLS", "silent connections", silent(600, b""), 40, ARGUMENTS),
     Attack("TLS", "half a ClientHello", silent(600, hello()[:100]), 40, ARGUMENTS),
     Attack("TLS", "ClientHello, and gone", replay, 40, ARGUMENTS),

@@ -86,7 +86,8 @@ class Doors:
         self._clock = clock
         self._wall = wall
         self._audit = audit
-        self._told = RequestRate(self._limits.failures_told_per_s, clock)
+        every_s, at_once = self._limits.failures_told_every_s, self._limits.failures_told_at_once
+        self._told = RequestRate(1 / every_s, clock, at_once)
         self._untold = 0
         self.tokens = tokens or TokenBook(Path())
         self._callers: dict[str, Caller] = {}

@@ -386,10 +386,12 @@ class RequestParser(Generic[Plan]):
         if len(raw) - len(END_OF_HEAD) > self._limits.head_bytes_max:
             raise _large_head(f"a head has at most {self._limits.head_bytes_max} bytes")
         head = read_head(raw, self._limits)
-        if len(self._known) >= self._limits.heads_remembered_max:
-            self._known.clear()
-        self._known[raw] = known = self._plan(head), head.length
-        return known
+        made = self._plan(head), head.length
+        if len(raw) <= self._limits.head_remembered_bytes_max:
+            if len(self._known) >= self._limits.heads_remembered_max:
+                self._known.clear()
+            self._known[raw] = made
+        return made
 
     def _check_beginning(self, begin: int) -> None:
         """Refuse what is not a request or too long, as soon as that is known. Raises `HttpFault`."""

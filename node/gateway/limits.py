@@ -50,6 +50,8 @@ class HttpLimits:
     headers_max: int = 128
     heads_remembered_max: int = 8
     """Heads of a connection that are not read again when they come again byte for byte."""
+    head_remembered_bytes_max: int = 4 * 1024
+    """Larger ones are read each time: 8 of 64 KiB on every connection would be 128 MiB, and twice as much decoded."""
     discarded_body_bytes_max: int = 64 * 1024
     """The body of a request that is refused is read up to this size, and the connection stays; else it is closed."""
     chunk_line_bytes_max: int = 256

@@ -19,7 +19,7 @@ from node.ops.slices import LoopSlice
 from node.rpc.caller import Caller
 from node.rpc.dispatch import is_small
 from node.rpc.errors import NodeBusy, error_object
-from node.rpc.held import SMALL_BYTES, Holding
+from node.rpc.held import SMALL_BYTES, Holding, Together
 from node.rpc.methods.sessions import watch_params
 from node.rpc.service import RpcService
 from node.rpc.work import ConnectedClient, ConnectionMethods, current_work
@@ -59,6 +59,7 @@ class RpcConnection:
         self._unsent = 0
         """Bytes of answers that wait to be sent."""
         self._unanswered_bytes = 0
+        self._together = Together(service.held)
         self._client = ConnectedClient()
         self.methods: ConnectionMethods = {
             "eth_subscribe": self._subscribe,
@@ -80,7 +81,7 @@ class RpcConnection:
 
     def receive(self, body: bytes) -> None:
         """Answer a message, at once or when its answer is made."""
-        holding = self._service.held.holding()
+        holding = Holding(self._service.held, self._together)
         try:
             holding.hold(len(body))
             begun = self._service.begin(body, self._client, caller=self._caller, methods=self.methods)

@@ -46,9 +46,14 @@ def malformed(message: str) -> HttpFault:
     return HttpFault(HttpRefusal(400, "http.malformed", message, _HINT))
 
 
+def field_bytes(fields: Fields) -> int:
+    """The size of a field section (RFC 9114, 4.2.2)."""
+    return sum(len(name) + len(value) + FIELD_OVERHEAD_BYTES for name, value in fields)
+
+
 def read_fields(fields: Fields, limits: HttpLimits) -> RequestHead:
     """The head that these fields are. Raises `HttpFault`."""
-    size = sum(len(name) + len(value) + FIELD_OVERHEAD_BYTES for name, value in fields)
+    size = field_bytes(fields)
     if len(fields) > limits.headers_max + len(PSEUDO) or size > limits.head_bytes_max:
         message = f"a head has at most {limits.headers_max} fields and {limits.head_bytes_max} bytes"
         raise HttpFault(HttpRefusal(431, "http.too_large", message, "send fewer and shorter headers"))

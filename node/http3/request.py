@@ -7,24 +7,26 @@ import math
 
 from node.gateway.routes import Plan
 from node.rpc.errors import NodeBusy
-from node.rpc.held import SMALL_BYTES, Held
+from node.rpc.held import SMALL_BYTES, Held, Holding, Together
 
 
 class HeldShares:
-    """What the large bodies and answers of one connection hold of the budget of all."""
+    """What the heads, bodies and answers of one connection hold of the budget of all."""
 
     def __init__(self, held: Held, share: float) -> None:
         self.held = held
         self.most = int(held.most * share)
         self.used = 0
+        """Bytes of large bodies and answers."""
+        self.together = Together(held)
 
 
 class Http3Request:
     """A request and its answer."""
 
     __slots__ = (
-        "_holding", "_parts", "_shares", "_size", "deadline", "is_answered", "is_complete", "is_dropped", "plan",
-        "received_bytes", "stream_id", "task", "unsent",
+        "_head_bytes", "_holding", "_parts", "_shares", "_size", "deadline", "is_answered", "is_complete", "is_dropped",
+        "plan", "received_bytes", "stream_id", "task", "unsent",
     )  # fmt: skip
 
     def __init__(self, stream_id: int, shares: HeldShares, deadline: float) -> None:
@@ -46,7 +48,8 @@ class Http3Request:
         """The rest of the answer."""
         self._parts: list[bytes] = []
         self._shares = shares
-        self._holding = shares.held.holding()
+        self._holding = Holding(shares.held, shares.together)
+        self._head_bytes = 0
         self._size = 0
 
     def allow(self, deadline: float) -> None:
@@ -57,9 +60,11 @@ class Http3Request:
         """Its answer is made by a task, or not any more."""
         self.task = task
 
-    def take_plan(self, plan: Plan) -> None:
-        """Its head has arrived."""
+    def take_plan(self, plan: Plan, head_bytes: int) -> None:
+        """Its head has arrived, and is kept with it. Raises `NodeBusy`."""
         self.plan = plan
+        self._head_bytes = head_bytes
+        self.hold(0)
 
     def end(self) -> None:
         """The peer sends no more of it."""
@@ -69,8 +74,7 @@ class Http3Request:
         """A part of its body. Raises `NodeBusy`."""
         self._parts.append(data)
         self.received_bytes += len(data)
-        if self.received_bytes > SMALL_BYTES:
-            self.hold(self.received_bytes)
+        self.hold(self.received_bytes)
 
     def body(self) -> list[bytes]:
         """The parts of its body, which are not kept."""
@@ -78,10 +82,15 @@ class Http3Request:
         return parts
 
     def hold(self, size_bytes: int) -> None:
-        """Hold so many bytes in place of the previous amount. Raises `NodeBusy`, and then holds nothing."""
+        """Hold so many bytes, and the head, in place of the previous amount.
+
+        Raises `NodeBusy`, and then holds nothing.
+        """
         self.release()
         shares = self._shares
+        size_bytes += self._head_bytes
         if size_bytes <= SMALL_BYTES:
+            self._holding.hold(size_bytes)
             return
         if shares.used + size_bytes > shares.most:
             raise NodeBusy(f"{shares.used} bytes of large bodies and answers are held for this connection alone")

@@ -19,12 +19,11 @@ from node.gateway.limits import HttpLimits
 from node.gateway.routes import ALLOW, Plan, PlanKind, Routes
 from node.http3.answers import CONTINUE, fields_of
 from node.http3.counts import Http3Counts
-from node.http3.head import check_trailers, malformed, read_fields
+from node.http3.head import check_trailers, field_bytes, malformed, read_fields
 from node.http3.limits import Http3Limits
 from node.http3.request import HeldShares, Http3Request
 from node.ops.slices import LoopSlice
 from node.rpc.errors import NodeBusy
-from node.rpc.held import SMALL_BYTES
 from node.rpc.service import RpcService
 from node.wire.errors import HelloTooLate, PeerFault, PlaceNeeded, SlowReader, WireError, WrongToken
 from node.wire.http3 import (
@@ -58,8 +57,8 @@ CODES: dict[type[WireError], int] = {
 class Http3Speaker:
     """The `node.wire.peer.WireSpeaker` of HTTP/3.
 
-    A connection is greeted with its first request that is not refused. It is idle between requests, and may then lose
-    its place to another.
+    A connection is greeted with its first request that is not refused. It may lose its place to another while nothing
+    is computed for it.
     """
 
     def __init__(
@@ -90,6 +89,8 @@ class Http3Speaker:
         """Heads of this connection, which are not read again when they come again."""
         self._requests: dict[int, Http3Request] = {}
         """What is under way, by stream."""
+        self._working: set[int] = set()
+        """Streams for whose answers something is computed: while there are any, the connection keeps its place."""
         self._left: set[int] = set()
         """Streams that are answered or refused, but which the peer has not ended. QUIC limits their number."""
         self._ready: deque[Http3Request] = deque()
@@ -216,8 +217,6 @@ class Http3Speaker:
                 self._left.add(stream_id)
             return False
         self._next_stream = max(self._next_stream, stream_id + REQUEST_STREAMS)
-        if not self._requests and self._is_greeted:
-            self._peer.set_busy(True)
         self._counts.asked()
         due = self._loop.time() + self._limits.request_s
         self._requests[stream_id] = Http3Request(stream_id, self._shares, due)
@@ -233,14 +232,17 @@ class Http3Speaker:
             if request.plan is not None:
                 check_trailers(fields)
                 return
-            plan = admitted(self._peer.stay, self._plan(fields))
-            request.take_plan(plan)
+            plan, kept_bytes = self._plan(fields)
+            plan = admitted(self._peer.stay, plan)
+            request.take_plan(plan, kept_bytes)
             if plan.kind is PlanKind.CALL:
                 self._await_body(request, plan)
             else:
                 self._respond(request, plan)
         except HttpFault as fault:
             self._refuse(request, fault.refusal)
+        except NodeBusy as busy:
+            self._refuse(request, refusal_of(503, busy))
 
     def _respond(self, request: Http3Request, plan: Plan) -> None:
         """Give the answer that a plan already has, later if it says so."""
@@ -260,6 +262,7 @@ class Http3Speaker:
     async def _give_made(self, request: Http3Request, making: Coroutine[Any, Any, HttpAnswer]) -> None:
         answer = await making
         request.wait_for(None)
+        self._rest(request.stream_id)
         self._peer.guarded(self._give, request, answer)
 
     def _await_body(self, request: Http3Request, plan: Plan) -> None:
@@ -270,22 +273,25 @@ class Http3Speaker:
         if plan.head.expectation:
             self._http3.send_head(request.stream_id, CONTINUE, False)
 
-    def _plan(self, fields: Fields) -> Plan:
-        """What to do with a request. Raises `HttpFault`."""
+    def _plan(self, fields: Fields) -> tuple[Plan, int]:
+        """What to do with a request, and how many bytes of its head are kept for it alone. Raises `HttpFault`."""
         key = tuple(fields)
         known = self._plans.get(key)
-        if known is None:
-            known = self._routes.plan(read_fields(fields, self._limits), self._peer.address, secure=True)
+        if known is not None:
+            return known, 0
+        made = self._routes.plan(read_fields(fields, self._limits), self._peer.address, secure=True)
+        size = field_bytes(fields)
+        if made.kind is PlanKind.CALL and size <= self._limits.head_remembered_bytes_max:  # a wrong token counts again
             if len(self._plans) >= self._limits.heads_remembered_max:
                 self._plans.clear()
-            if known.kind is PlanKind.CALL:  # each wrong token is counted
-                self._plans[key] = known
-        return known
+            self._plans[key] = made
+        return made, size
 
     def _greet(self, is_accepted: bool) -> None:
         if is_accepted and not self._is_greeted:
             self._is_greeted = True
             self._peer.greeted()
+            self._peer.set_busy(False)
 
     def _body(self, stream_id: int, data: bytes) -> None:
         """A part of a body."""
@@ -352,6 +358,8 @@ class Http3Speaker:
             begun = self._service.begin(request.body(), self._peer.client, caller=plan.caller, stream_id=stream_id)
             if isinstance(begun, Coroutine):
                 self._make(request, made(begun, partial(self._answer_of, request)))
+                self._working.add(stream_id)
+                self._peer.set_busy(True)
             else:
                 self._give(request, self._answer_of(request, begun))
         except NodeBusy as busy:
@@ -361,7 +369,7 @@ class Http3Speaker:
         """The answer of a call. Raises `NodeBusy`."""
         if answer is None:
             return NO_CONTENT
-        if len(answer) > SMALL_BYTES and not request.is_dropped:
+        if not request.is_dropped:
             request.hold(len(answer))
         return HttpAnswer(200, answer)
 
@@ -425,6 +433,7 @@ class Http3Speaker:
         request.drop()
         self._requests.pop(stream_id, None)
         self._sending.pop(stream_id, None)
+        self._rest(stream_id)
         if not request.is_complete:
             self._peer.stop_stream(stream_id, code)
             self._left.add(stream_id)
@@ -432,8 +441,13 @@ class Http3Speaker:
         if not self._requests:
             self._idle_deadline = self._loop.time() + self._limits.keep_alive_s
             self._watch(self._idle_deadline)
-            if self._is_greeted:
-                self._peer.set_busy(False)
+
+    def _rest(self, stream_id: int) -> None:
+        """Nothing is computed for a stream any more. Who only sends a request, or takes an answer, may lose its place:
+        that costs the peer nothing, and would keep all others out."""
+        self._working.discard(stream_id)
+        if self._is_greeted and not self._working and not self._peer.is_gone:
+            self._peer.set_busy(False)
 
     # -- time --------------------------------------------------------------------------------------
 

@@ -10,10 +10,12 @@ ROUNDING = 1e-9
 class RequestRate:
     """Event loop only. ``clock`` returns seconds."""
 
-    def __init__(self, per_second: int, clock: Callable[[], float]) -> None:
+    def __init__(self, per_second: float, clock: Callable[[], float], at_once: float | None = None) -> None:
+        """``at_once``: how many may be made together, as many as in a second by default."""
         self.per_second = per_second
         self._clock = clock
-        self._left = float(per_second)
+        self._most = float(per_second if at_once is None else at_once)
+        self._left = self._most
         self._at = clock()
 
     def take(self, count: int) -> float:
@@ -23,7 +25,7 @@ class RequestRate:
         much is waited for afterwards.
         """
         now = self._clock()
-        self._left = min(float(self.per_second), self._left + (now - self._at) * self.per_second)
+        self._left = min(self._most, self._left + (now - self._at) * self.per_second)
         self._at = now
         if self._left < 1.0 - ROUNDING:
             return (1.0 - self._left) / self.per_second

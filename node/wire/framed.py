@@ -68,7 +68,8 @@ class FramedSpeaker:
         self._unanswered: Counter[int] = Counter()
         self._half_closed: set[int] = set()
         self._ending: set[int] = set()
-        self._unread = Unread(listener.held, limits.take_answer_s, partial(peer.guarded, peer.refuse))
+        refuse = partial(peer.guarded, peer.refuse)
+        self._unread = Unread(listener.held, limits.take_answer_s, lambda: peer.unsent, refuse)
 
     # -- for the peer ------------------------------------------------------------------------------
 
@@ -94,7 +95,7 @@ class FramedSpeaker:
 
     def advanced(self) -> None:
         """Datagrams were received or sent: the peer may have taken some of its answers."""
-        self._unread.less(self._peer.unsent)
+        self._unread.less()
 
     def stop(self) -> None:
         """The node stops."""
@@ -235,11 +236,10 @@ class FramedSpeaker:
         self._send()
         if self._peer.is_gone:
             return
-        unread = self._peer.unsent
         try:
-            if unread > self._limits.unconfirmed_max_bytes:
+            if self._peer.unsent > self._limits.unconfirmed_max_bytes:
                 raise SlowReader(f"{self._limits.unconfirmed_max_bytes} bytes are waiting")
-            self._unread.more(written, unread)
+            self._unread.more(written)
         except SlowReader as slow:
             self._peer.refuse(slow)
 

@@ -17,6 +17,8 @@ HTTP2_FRAMES = frozenset((0x02, 0x06, 0x08, 0x09))
 """Frame types of HTTP/2 that are errors in HTTP/3 (RFC 9114, 7.2.8)."""
 CANCEL_PUSH, GOAWAY = 0x03, 0x07
 GOOD_FIELDS = ((b":method", b"GET"), (b":authority", b"-"))
+UNFINISHED_STREAMS = 8
+"""So many streams of a connection may each have begun a frame of the largest size, or more of them smaller ones."""
 FRAMES_SPARE = 1_000
 """Frames beyond those that requests need, of a connection at one time."""
 FRAMES_OF_A_REQUEST = 10
@@ -65,6 +67,9 @@ class BoundedHttp3:
         self.field_section_max_bytes = field_section_max_bytes
         self.buffered_max_bytes = field_section_max_bytes + 16 * 1024
         """Kept of a stream: a frame that is understood only as a whole."""
+        self._buffered: dict[int, int] = {}
+        """Bytes so kept, by stream."""
+        self._buffered_bytes = 0
         self._frames_left = float(FRAMES_SPARE)
 
     def _get_local_settings(self) -> dict[int, int]:
@@ -77,12 +82,23 @@ class BoundedHttp3:
         if self._is_done:
             end = self._quic._close_event
             raise Http3Fault(end.error_code, end.reason_phrase)
-        stream = self._stream.get(event.stream_id)
-        if stream is not None and len(stream.buffer) > self.buffered_max_bytes:
-            raise Http3Fault(EXCESSIVE_LOAD, f"a frame above {self.buffered_max_bytes} bytes is kept by nobody")
+        self._count_buffered(event.stream_id)
         if self._frames_left < 0:
             raise Http3Fault(EXCESSIVE_LOAD, "too many frames that say nothing")
         return found
+
+    def _count_buffered(self, stream_id: int) -> None:
+        """Look at what the library keeps of a stream. Raises `Http3Fault`."""
+        stream = self._stream.get(stream_id)
+        size = 0 if stream is None else len(stream.buffer)
+        self._buffered_bytes += size - self._buffered.pop(stream_id, 0)
+        if not size:
+            return
+        self._buffered[stream_id] = size
+        if size > self.buffered_max_bytes:
+            raise Http3Fault(EXCESSIVE_LOAD, f"a frame above {self.buffered_max_bytes} bytes is kept by nobody")
+        if self._buffered_bytes > UNFINISHED_STREAMS * self.buffered_max_bytes:
+            raise Http3Fault(EXCESSIVE_LOAD, f"{self._buffered_bytes} bytes of unfinished frames")
 
     def send_head(self, stream_id: int, fields: Fields, ends: bool) -> None:
         """See `LibraryHttp3`."""
@@ -109,6 +125,7 @@ class BoundedHttp3:
     def forget(self, stream_id: int) -> None:
         """See `LibraryHttp3`."""
         self._stream.pop(stream_id, None)
+        self._buffered_bytes -= self._buffered.pop(stream_id, 0)
 
     def go_away(self, stream_id: int) -> None:
         """See `LibraryHttp3`."""

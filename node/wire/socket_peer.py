@@ -17,6 +17,7 @@ from node.doors.visitor import Verdict, Visitor, Way
 from node.ops.slices import LoopSlice
 from node.rpc.caller import Caller
 from node.rpc.errors import IpcUserRefused
+from node.rpc.held import Held
 from node.rpc.service import RpcService
 from node.rpc.work import ConnectedClient
 from node.wire import codec
@@ -36,6 +37,7 @@ from node.wire.events import (
 )
 from node.wire.limits import WireLimits
 from node.wire.rights import admit
+from node.wire.unread import Unread
 from zvmd.frames import Welcome, encode_frame
 
 _log = structlog.get_logger("wire")
@@ -86,10 +88,13 @@ class SocketPeer(asyncio.Protocol):
         if not self._is_open:
             return
         self._transport.write(frames)
-        if self._transport.get_write_buffer_size() > self._limits.unconfirmed_max_bytes:
-            error = SlowReader(f"{self._transport.get_write_buffer_size()} bytes are waiting")
-            _log.warning("connection_refused", peer=self.address, code=error.code, reason=str(error))
-            self.drop()
+        waiting = self._transport.get_write_buffer_size()
+        try:
+            if waiting > self._limits.unconfirmed_max_bytes:
+                raise SlowReader(f"{waiting} bytes are waiting")
+            self._unread.more(len(frames))
+        except SlowReader as slow:
+            self._too_slow(slow)
 
     def answered(self, stream_id: int, size_bytes: int) -> None:  # noqa: ARG002 - there is one stream
         """A request of that size is finished."""
@@ -122,6 +127,9 @@ class SocketPeer(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=self._limits.unconfirmed_pause_bytes)
         self._socket: socket.socket = transport.get_extra_info("socket")
+        self._unread = Unread(
+            self._listener.held, self._limits.take_answer_s, self._transport.get_write_buffer_size, self._too_slow
+        )
         self._is_open = True
         enter = partial(self._listener.enter, self._listener.user_of_peer(self._socket))
         self.address = f"user {enter.args[0]}"
@@ -158,6 +166,7 @@ class SocketPeer(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It has taken most of it."""
         self._drained.set()
+        self._unread.less()
         if self._is_open:
             self._advance()
 
@@ -165,6 +174,8 @@ class SocketPeer(asyncio.Protocol):
         """It is over."""
         self._is_open = False
         self._stay.over()
+        self._unread.end()
+        del self._unread  # it has this, and a cycle would wait for the garbage collector
         self._listener.gone(self)
         self.client.leave()
         self._state.ended()
@@ -181,6 +192,10 @@ class SocketPeer(asyncio.Protocol):
 
     def _ended_by_owner(self) -> None:
         self._refuse(WrongToken("the token was revoked or has expired"))
+
+    def _too_slow(self, error: SlowReader) -> None:
+        _log.warning("connection_refused", peer=self.address, code=error.code, reason=str(error))
+        self.drop()
 
     def drop(self) -> None:
         """Close at once, and discard what waits to be sent."""
@@ -339,6 +354,11 @@ class SocketListener:
         """Who comes in as a user, and with the token of its Hello if there is one."""
         tokens = (token.decode("latin-1"),) if token else ()
         return self._doors.judge(Visitor(way=Way.SOCKET, uid=user, tokens=tokens))
+
+    @property
+    def held(self) -> Held:
+        """The budget of large answers."""
+        return self._service.held
 
     def stay(self, end: Callable[[], None]) -> Stay:
         """A connection has come; ``end`` closes it."""

@@ -17,17 +17,24 @@ from node.wire.errors import SlowReader
 class Unread:
     """The answers of one connection. Event loop only."""
 
-    def __init__(self, held: Held, take_s: float, refuse: Callable[[SlowReader], None]) -> None:
-        """``refuse`` ends the connection, because it takes less than `SMALL_BYTES` in ``take_s`` seconds."""
+    def __init__(
+        self, held: Held, take_s: float, unread: Callable[[], int], refuse: Callable[[SlowReader], None]
+    ) -> None:
+        """``unread`` tells how many bytes wait.
+
+        ``refuse`` ends the connection, because it takes less than `SMALL_BYTES` in ``take_s`` seconds.
+        """
         self._holding = held.holding()
+        self._unread = unread
         self._take_s = take_s
         self._refuse = refuse
         self._size = self._written = self._taken = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def more(self, written: int, unread: int) -> None:
-        """So many bytes were written, after which ``unread`` wait. Raises `SlowReader` if there is no room for them."""
+    def more(self, written: int) -> None:
+        """So many bytes were written. Raises `SlowReader` if there is no room for those that wait."""
         self._written += written
+        unread = self._unread()
         try:
             self._holding.hold(unread)
         except NodeBusy as busy:
@@ -37,8 +44,11 @@ class Unread:
             self._taken = self._written - unread
             self._timer = asyncio.get_running_loop().call_later(self._take_s, self._look)
 
-    def less(self, unread: int) -> None:
-        """The peer may have taken something: ``unread`` bytes wait."""
+    def less(self) -> None:
+        """The peer may have taken something."""
+        if not self._size:
+            return
+        unread = self._unread()
         if unread < self._size:
             self._size = unread
             self._holding.hold(unread)
@@ -52,6 +62,7 @@ class Unread:
 
     def _look(self) -> None:
         self._timer = None
+        self.less()
         if self._size <= SMALL_BYTES:
             return
         taken = self._written - self._size

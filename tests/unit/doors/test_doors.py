@@ -91,10 +91,10 @@ def test_a_mistyped_token_is_told_so(tmp_path: Path) -> None:
 
 def test_wrong_tokens_are_told_in_the_audit_log_but_not_without_end(tmp_path: Path) -> None:
     audit = AuditLog(tmp_path)
-    place = Place(tmp_path, audit, failures_told_per_s=3)
+    place = Place(tmp_path, audit, failures_told_at_once=3)
     for _ in range(1_000):
         place.came("wrong")
-    place.clock.at += 1.0
+    place.clock.at += 60.0
     place.came("wrong")
     audit.close()
     records = read_audit(tmp_path, 100)
@@ -224,3 +224,14 @@ def test_requests_a_second() -> None:
     assert rate.take(1) == 0.0
     clock.at += 1e6
     assert sum(not rate.take(1) for _ in range(100)) == 10, "what was not used is not kept"
+
+
+def test_who_guesses_for_an_hour_leaves_the_audit_log_to_others(tmp_path: Path) -> None:
+    """Five records a second replaced both of its files within fifteen hours."""
+    audit = AuditLog(tmp_path)
+    place = Place(tmp_path, audit)
+    for _ in range(3_600):
+        place.clock.at += 1.0
+        place.came("wrong")
+    audit.close()
+    assert 60 <= len(read_audit(tmp_path, 10_000)) <= 65

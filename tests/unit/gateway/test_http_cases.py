@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pytest
 import uvloop
 
+from node.gateway.http1 import RequestParser
 from node.gateway.limits import HttpLimits
 from tests.unit.gateway.wire import BODY_MAX, CALL, Client, Got, chunked, post, serving
 
@@ -262,3 +263,15 @@ def test_allow_names_what_is_served() -> None:
             client.close()
 
     asyncio.run(run())
+
+
+def test_large_heads_are_not_remembered() -> None:
+    """Eight of 64 KiB on each of 256 connections took 300 MB."""
+    limits = HttpLimits()
+    parser: RequestParser[int] = RequestParser(limits, 1_000, lambda head: len(head.raw))
+    for size in (10, limits.head_remembered_bytes_max, 60_000):
+        for number in range(limits.heads_remembered_max):
+            parser.receive(get(b"A: %d%s" % (number, b"a" * size)))
+            assert parser.next_head() is not None
+    assert len(parser._known) == limits.heads_remembered_max
+    assert max(map(len, parser._known)) < 200

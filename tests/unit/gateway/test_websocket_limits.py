@@ -19,6 +19,8 @@ import websockets
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
+from chain.brief import before_long_work
+from node.api.types import CallResult
 from node.gateway.exchange import HttpExchange
 from node.gateway.limits import HttpLimits
 from node.gateway.link import ClientLink
@@ -529,3 +531,51 @@ def test_subscriptions_come_behind_their_answer_and_end_with_the_connection() ->
         await until(lambda: len(asyncio.all_tasks()) < before)
 
     tried(work)
+
+
+def slow(padding: int) -> bytes:
+    """`SLOW`, longer by so many bytes."""
+    return SLOW.replace(b"{", b"{" + b" " * padding, 1)
+
+
+def test_many_small_messages_that_wait_count_together() -> None:
+    """A hundred connections with 4 MB each of messages below 64 KB held 400 MB that nobody counted."""
+    backend = Held()
+
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        peer = await Peer.of(gateway)
+        peer.send(frame(TEXT, slow(50_000)) * 10)
+        await until(lambda: 500_000 < service.held.used < 510_000)
+        other = await Peer.of(gateway)
+        other.send(frame(TEXT, slow(50_000)) * 12)  # there is room for nine of them
+        assert {json.loads((await other.frame()).data)["error"]["data"]["code"] for _ in range(3)} == {"rpc.busy"}
+        other.send(frame(TEXT, CALL))
+        assert json.loads((await other.frame()).data)["result"] == "0x7a69"
+        for one in (peer, other):
+            one.writer.transport.abort()
+        backend.free.set()
+        await until(lambda: service.held.used == 0)
+
+    tried(work, backend=backend, rpc=RpcLimits(body_size_max_bytes=100_000, held_max_bytes=1_000_000))
+
+
+class Medium(MemoryBackend):
+    """Calls return 25 KB, which are 50 KB of JSON."""
+
+    def call(self, *_: Any, **__: Any) -> CallResult:
+        before_long_work()  # on a reader thread: what the event loop answers itself waits for the peer one by one
+        return CallResult(True, False, "return", bytes(25_000), 21_000)
+
+
+def test_many_small_answers_that_nobody_reads_count_together() -> None:
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        peer = await Peer.of(gateway, receive_buffer=4_096)
+        peer.send(frame(TEXT, SLOW) * 200)
+        await until(lambda: service.held.used > 400_000)  # of the half that one connection may have
+        other = await Peer.of(gateway)
+        other.send(frame(TEXT, SLOW))
+        assert "result" in json.loads((await other.frame()).data)
+        peer.writer.transport.abort()
+        await until(lambda: service.held.used == 0)
+
+    tried(work, backend=Medium(), rpc=RpcLimits(held_max_bytes=1_000_000))

@@ -293,10 +293,12 @@ async def connected(
     plain: bool = False,
     authority: Path | None = None,
     alpn: tuple[str, ...] = ("h3",),
+    local: tuple[str, int] | None = None,
 ) -> AsyncIterator[Http3Client]:
     """A client that has shaken hands. A ``plain`` one speaks QUIC, and says h3's bytes by hand.
 
-    It trusts the node's own authority or another one. Raises `ConnectionError` if it does not trust the node.
+    It trusts the node's own authority or another one. ``local`` is the address it connects from, of the system's choice
+    by default. Raises `ConnectionError` if it does not trust the node.
     """
     logging.getLogger("quic").setLevel(logging.CRITICAL)
     configuration = QuicConfiguration(is_client=True, alpn_protocols=list(alpn), server_name="localhost")
@@ -305,7 +307,7 @@ async def connected(
     connection = QuicConnection(configuration=configuration)
     address = ("127.0.0.1", server.port)
     _, client = await asyncio.get_running_loop().create_datagram_endpoint(
-        lambda: Http3Client(connection, plain), remote_addr=address
+        lambda: Http3Client(connection, plain), local_addr=local, remote_addr=address
     )
     client.connect(address)
     shaken = asyncio.create_task(client.shaken.wait())

@@ -304,3 +304,68 @@ def test_a_peer_that_only_sends_datagrams_is_refused(library: str, tmp_path: Pat
             assert await client.closed() == LOAD
 
     run(tmp_path, library, work, Limits(http3=Http3Limits(first_datagrams_max=20)))
+
+
+def test_small_bodies_and_heads_count_together(library: str, tmp_path: Path) -> None:
+    """A hundred unfinished requests on each of 128 connections held 800 MB that nobody counted."""
+
+    async def work(server: Server) -> None:
+        held = server.service.held
+        async with connected(server) as client, connected(server) as other:
+            bodies = [client.begin(head(), bytes(50_000), ends=False) for _ in range(10)]
+            await until(lambda: 500_000 < held.used < 510_000)
+            client.quic.reset_stream(bodies[0], CANCELLED)
+            client.transmit()
+            await until(lambda: held.used < 460_000)
+            large = [head(b"POST", b"/", (b"x-%d" % at, b"v" * 40_000)) for at in range(9)]
+            assert (await other.ask(head(), CALL)).status == 200
+            heads = []
+            for fields in large:
+                heads.append(other.begin(fields, b"", ends=False))
+                await other.heard_out()
+            await until(lambda: held.used > 800_000)
+            assert (await other.ask(head(b"POST", b"/", (b"x", b"v" * 30_000)), CALL)).status == 200
+            got = await client.ask(head(), bytes(200_000))
+            assert (got.status, got.code) == (503, "rpc.busy")
+            for stream_id in heads:
+                other.more(stream_id, CALL)
+                assert (await other.answer(stream_id)).status == 200
+        await gone(server)
+
+    limits = Limits(rpc=RpcLimits(body_size_max_bytes=1_000_000, held_max_bytes=1_000_000))
+    run(tmp_path, library, work, limits)
+
+
+class Medium(MemoryBackend):
+    """Calls return 25 KB, which are 50 KB of JSON."""
+
+    def call(self, *_: Any, **__: Any) -> CallResult:
+        return CallResult(True, False, "return", bytes(25_000), 21_000)
+
+
+def test_small_answers_that_nobody_takes_count_together(library: str, tmp_path: Path) -> None:
+    async def work(server: Server) -> None:
+        async with connected(server) as client:
+            client.datagram_received = lambda *_: None  # type: ignore[method-assign]
+            for _ in range(60):
+                client.begin(head(), SLOW)
+            await until(lambda: server.service.held.used > 1_000_000)
+        await gone(server)
+
+    run(tmp_path, library, work, backend=Medium())
+
+
+def test_who_only_begins_a_request_makes_room(library: str, tmp_path: Path) -> None:
+    """The head of a request costs the peer nothing, and kept its place for fifteen seconds, again and again."""
+
+    async def work(server: Server) -> None:
+        async with connected(server) as first, connected(server) as second:
+            for client in (first, second):
+                assert (await client.ask(head(), CALL)).status == 200
+                client.begin(head(), CALL[:10], ends=False)
+                await client.heard_out()
+            async with connected(server) as third:
+                assert (await third.ask(head(), CALL)).status == 200
+                assert await first.closed() == NO_ERROR
+
+    run(tmp_path, library, work, Limits(WireLimits(connections_max=2)))

@@ -78,6 +78,10 @@ CLOSED: dict[str, tuple[Said, int]] = {
     "an entry of the dynamic table": (on_request(h3_frame(HEADERS, b"\2\0\x80")), QPACK_DECOMPRESSION),
     "a head of a megabyte": (on_request(b"\1\x80\x10\0\0" + b"\0" * 100_000), LOAD),
     "SETTINGS of a megabyte": ([(2, b"\0\4\x80\x10\0\0" + b"\x21" * 100_000, False)], LOAD),
+    "heads without an end on many streams": (
+        [(2, CONTROL, False), *((4 * at, b"\1\x80\x01\0\0" + b"\0" * 60_000, False) for at in range(16))],
+        LOAD,
+    ),
     "2,000 reserved frames": (on_request(REQUEST, h3_frame(GREASE, b"") * 2_000), LOAD),
     "2,000 reserved frames on the control stream": (on_control(h3_frame(GREASE, b"") * 2_000), LOAD),
     "2,000 bytes each in a frame": (on_request(REQUEST, h3_frame(DATA, b" ") * 2_000), LOAD),

@@ -401,3 +401,21 @@ def test_a_client_of_the_json_socket_is_told_which_one_to_take(tmp_path: Path) -
         assert (caught.value.code, ".sock" in caught.value.hint) == ("client.protocol", True)
 
     asyncio.run(run())
+
+
+def test_answers_that_nobody_takes_are_counted_and_end_the_connection(tmp_path: Path) -> None:
+    """They were neither: a connection held 64 MB for as long as it liked."""
+
+    async def work(server: Server) -> None:
+        peer = await server.peer(HELLO, CALL, receive_buffer=4_096)
+        held = server.service.held
+        await until(lambda: held.used > 2_000_000)
+        other = await server.client()
+        assert await other.rpc("eth_chainId") == "0x7a69"
+        await until(lambda: server.listener.connections == 1)
+        assert held.used == 0
+        assert await other.rpc("eth_chainId") == "0x7a69"
+        await other.close()
+        peer.writer.transport.abort()
+
+    tried(tmp_path, work, WireLimits(hello_within_s=60.0, take_answer_s=0.5), Generous())
