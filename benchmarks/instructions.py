@@ -130,7 +130,7 @@ _REQUEST: Final = bytes.fromhex(
 )
 
 
-def _asking() -> Callable[..., None]:
+def asking() -> Callable[..., None]:
     """A function that makes a client request with one argument."""
     content = _REQUEST.ljust(40, b"\0")
     library = image.load(image.encode(image.Image(content, 0, (), ())), {})
@@ -152,7 +152,7 @@ def run(folder: Path, chosen: list[Case], engine: str, level: int) -> None:
     machine.runtime(FORK)
     names = json.loads((folder / "names").read_text())
     (folder / f"{engine}.addresses").write_text(json.dumps(loader.load_library(INTERPRETER, str, tuple(names))))
-    ask = _asking()
+    ask = asking()
     gc.disable()
 
     def count(name: str, work: Callable[[], object]) -> None:

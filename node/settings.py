@@ -203,7 +203,8 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     answer_cache_bytes: Bytes = 4 * 2**20
     """Answers of ``eth_call`` kept for the same call on the same state; 0 keeps none."""
     short_road: bool = True
-    """Whether frequent requests and short calls take the roads made for them; else all are handled alike."""
+    """Whether frequent requests, short calls and plain transactions take the roads made for them; else all are handled
+    alike."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

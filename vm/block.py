@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from chain.blocks import (
@@ -15,7 +15,7 @@ from chain.blocks import (
 from chain.environment import BlockEnvironment
 from chain.fees import GAS_PER_BLOB, blob_base_fee
 from chain.forks import DEPOSIT_CONTRACT, Fork
-from chain.receipts import Receipt, combine_blooms, receipts_root
+from chain.receipts import Log, Receipt, bloom_may_hold, combine_blooms, receipts_root
 from chain.state import BlockHashes, StateDelta, StateReader
 from chain.transactions import BLOB, Transaction
 from chain.types import Address, Hash32
@@ -129,13 +129,19 @@ class BlockExecution:
             status=int(result.outcome.success) if has_status else None,
             post_state=post_state,
             cumulative_gas_used=self.gas_used,
-            logs=result.logs(),
+            recorded=result.recorded_logs,
             gas_used=result.gas_used,
             effective_gas_price=result.effective_gas_price,
             contract_address=result.contract_address,
             blob_gas_used=result.blob_gas_used if is_blob else None,
             blob_gas_price=self._blob_price if is_blob else None,
         )
+
+    def _logs_of(self, address: Address) -> Iterator[Log]:
+        """The logs of receipts whose bloom says that there may be one of this contract."""
+        for receipt in self.receipts:
+            if receipt.recorded and bloom_may_hold(receipt.bloom, address):
+                yield from receipt.logs
 
     def finish(self, rewards: Iterable[tuple[Address, int]] = ()) -> BlockResult:
         """Withdrawals, requests, and all changes of the block. ``rewards`` (wei): of blocks before the merge.
@@ -154,7 +160,7 @@ class BlockExecution:
                 environment,
                 self._block_hash,
                 self.journal,
-                (log for receipt in self.receipts for log in receipt.logs),
+                self._logs_of(self._deposit_contract),
                 contracts_required=self._contracts_required,
                 deposit_contract=self._deposit_contract,
             )
@@ -185,7 +191,7 @@ def build_header(
         state_root=state_root,
         transactions_root=transactions_root(transactions),
         receipts_root=receipts_root(result.receipts),
-        bloom=combine_blooms(receipt.bloom for receipt in result.receipts if receipt.logs),
+        bloom=combine_blooms(receipt.bloom for receipt in result.receipts if receipt.recorded),
         difficulty=environment.difficulty,
         number=environment.number,
         gas_limit=environment.gas_limit,

@@ -2,7 +2,8 @@
 
 Each change appends an entry to one undo list; the entry is named for what happened and knows what undoes it, as in
 revm's ``JournalEntry``. Reverting to a checkpoint undoes the entries behind it, the last one first. Changes that code
-with a state of its own recorded come in bulk (`RecordedChanges`, `RecordedLogs`) and are read when somebody looks.
+with a state of its own recorded come in bulk (`RecordedChanges`, `chain.receipts.RecordedLogs`) and are read when
+somebody looks.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import msgspec
 
 from chain.forks import Fork
 from chain.hashing import keccak256
-from chain.receipts import Log
+from chain.receipts import Log, RecordedLogs, read_logs
 from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, StateDelta, StateReader
 from chain.types import UINT256_MAX, Address, Hash32
 from vm.precompiles import precompiles_by_address
@@ -58,28 +59,6 @@ class RecordedChanges(Protocol):
 
     def written(self) -> Iterable[tuple[Address, int, int]]:
         """The slots of storage that were written, and what they hold after all changes."""
-
-
-class RecordedLogs(Protocol):
-    """Logs, recorded in a form of their own."""
-
-    @property
-    def held_bytes(self) -> int:
-        """Bytes of the record."""
-
-    def logs(self) -> list[Log]:
-        """All of them, in their order."""
-
-
-def read_logs(parts: Iterable[Log | RecordedLogs]) -> list[Log]:
-    """Each log of these, in order."""
-    logs: list[Log] = []
-    for part in parts:
-        if isinstance(part, Log):
-            logs.append(part)
-        else:
-            logs += part.logs()
-    return logs
 
 
 # Undo entries

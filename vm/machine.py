@@ -29,12 +29,12 @@ from vm.evm.jit.store import ObjectStore
 from vm.evm.jit.tier import BackgroundTier
 from vm.evm.memory_port import Allocate
 from vm.evm.native import Interpreter, load_interpreter
-from vm.evm.quick import QuickOutcome, QuickRun
+from vm.evm.quick import QuickExecution, QuickOutcome, QuickRun
 from vm.evm.trace import Tracer
 from vm.interruption import current
 from vm.ir.loader import LibraryCompiler, ObjectCache
 from vm.limits import GAS_MAX
-from vm.message import CallKind, Message, Outcome
+from vm.message import CallKind, Halt, Message, Outcome
 from vm.precompiles import precompiles_by_address
 
 _WORD_REST: Final = bytes(12)
@@ -66,6 +66,8 @@ class Parts(NamedTuple):
     allocate: Allocate
     code_bytes_max: int
     """Longest code of a contract on the chain; creation code may be twice as long."""
+    short_road: bool = True
+    """Whether messages that call nobody are executed without what only others need (`vm.evm.quick`)."""
 
 
 class _Pools(threading.local):
@@ -100,6 +102,8 @@ class Machine:
         self._free_words: tuple[BlockEnvironment | None, bytes] = (None, b"")
         self._quick = Attempts(QUICK_LEFT_OUT, QUICK_LEFT_OUT_MAX)
         """Contracts, by code hash, that do more than `call_quickly` can."""
+        self._quick_executions = Attempts(QUICK_LEFT_OUT, QUICK_LEFT_OUT_MAX)
+        """The same for `execute`, where a revert needs no more."""
 
     def execute(self, message: Message, context: ExecutionContext, tracer: Tracer | None = None) -> Outcome:
         """Run the message and everything it calls to the end.
@@ -108,6 +112,10 @@ class Machine:
         the sender's nonce must have been raised; ``message.to`` is filled in unless it is set. Raises the reason if
         the thread's `vm.interruption.Interruption` is stopped; the journal is then of no more use.
         """
+        if tracer is None and message.kind is CallKind.CALL and self._parts.short_road:
+            outcome = self._execute_quickly(message, context)
+            if outcome is not None:
+                return outcome
         execution = self._begin(message, context, tracer, self._pools.pool)
         interruption = execution.interruption = current()
         if interruption is not None:
@@ -118,6 +126,26 @@ class Machine:
             if interruption is not None:
                 interruption.leave(execution)
             execution.close()
+
+    def _execute_quickly(self, message: Message, context: ExecutionContext) -> Outcome | None:
+        """The outcome of a call that calls nobody; None, nothing having changed, if it has to be executed in full."""
+        journal, target, value = context.journal, message.code_address, message.value
+        if target in journal.precompiles or (value and journal.balance(message.caller) < value):
+            return None
+        code_hash = journal.code_hash(target)
+        if code_hash == EMPTY_CODE_HASH:
+            journal.transfer(message.caller, message.to, value)
+            return Outcome(Halt.STOP, min(message.gas, GAS_MAX))
+        runtime = self.runtime(context.environment.fork)
+        code = runtime.codes.get(code_hash)
+        if code is None or code.delegate is not None or not self._quick_executions.is_due(code_hash):
+            return None
+        message.cap_gas(GAS_MAX)
+        quick = QuickExecution(runtime, self._pools.pool, journal)
+        outcome = quick.execute(message, code, self._words_for(context), context.blob_hashes, current())
+        if outcome is None:
+            self._quick_executions.failed(code_hash)
+        return outcome
 
     def call_quickly(
         self, environment: BlockEnvironment, state: StateReader, sender: Address, to: Address, data: bytes, gas: int
@@ -149,20 +177,10 @@ class Machine:
     def _begin(
         self, message: Message, context: ExecutionContext, tracer: Tracer | None, pool: FramePool
     ) -> Execution:
-        environment = context.environment
         if message.kind is CallKind.CREATE and not message.to:
             nonce = context.journal.nonce(message.caller) - 1
             message.create_at(create_address(message.caller, nonce))
-        words = b"".join(
-            (
-                context.origin[::-1],
-                bytes(12),
-                context.gas_price.to_bytes(32, "little"),
-                self._words_of(environment),
-                context.blob_base_fee.to_bytes(32, "little"),
-            )
-        )
-        execution = Execution(self.runtime(environment.fork), context, words, pool, tracer)
+        execution = Execution(self.runtime(context.environment.fork), context, self._words_for(context), pool, tracer)
         execution.begin(message)
         return execution
 
@@ -235,6 +253,18 @@ class Machine:
             "lastCompilerFault": compiler.last_fault,
             "compilerProcess": compiler.process_id,
         }
+
+    def _words_for(self, context: ExecutionContext) -> bytes:
+        """The environment words from ORIGIN on."""
+        return b"".join(
+            (
+                context.origin[::-1],
+                _WORD_REST,
+                context.gas_price.to_bytes(32, "little"),
+                self._words_of(context.environment),
+                context.blob_base_fee.to_bytes(32, "little"),
+            )
+        )
 
     def _free_words_of(self, environment: BlockEnvironment) -> bytes:
         """The environment words from GASPRICE to BLOBBASEFEE of a call that pays nothing, for the last block."""

@@ -10,7 +10,7 @@ from chain.environment import BlockEnvironment
 from chain.fees import blob_gas_of, floor_data_gas, floor_gas, intrinsic_call_gas, intrinsic_gas
 from chain.forks import Fork
 from chain.gas_schedule import SCHEDULES
-from chain.receipts import Log
+from chain.receipts import Log, LogParts, read_logs
 from chain.state import EMPTY_CODE_HASH, BlockHashes, StateReader
 from chain.transactions import (
     BLOB,
@@ -35,7 +35,7 @@ from vm.eligibility import (
 )
 from vm.evm.execution import Execution
 from vm.evm.trace import Tracer
-from vm.journal import Journal, RecordedLogs, read_logs
+from vm.journal import Journal
 from vm.machine import Machine
 from vm.message import CallKind, Halt, Message, Outcome
 
@@ -49,7 +49,7 @@ class TransactionResult:
     """Gas paid for: after refunds, and at least the floor of EIP-7623."""
     effective_gas_price: int
     """Wei per gas."""
-    recorded_logs: tuple[Log | RecordedLogs, ...]
+    recorded_logs: LogParts
     """The logs, in the form in which they were recorded: most calls have theirs thrown away unread."""
     contract_address: Address | None
     """Address of a creation, also of a failed one, as receipts name it."""

@@ -186,6 +186,7 @@ def open_chain(
             dump=dump,
             code_bytes_max=code_bytes_max,
             compiler_idle_seconds=settings.vm.compiler_idle_seconds,
+            short_road=settings.limits.short_road,
         )
 
     def replay_over(store: Store, genesis: Genesis) -> Replay:

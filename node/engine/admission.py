@@ -10,7 +10,7 @@ from chain.fees import GAS_PER_BLOB
 from chain.forks import ChainConfig, Fork
 from chain.production import ChainSettings, next_base_fee, next_timestamp
 from chain.sidecars import decode_network_transaction
-from chain.state import EMPTY_ACCOUNT, StateReader
+from chain.state import EMPTY_CODE_HASH, Account, StateReader
 from chain.transactions import BLOB, Transaction, encode_transaction, recover_sender
 from chain.types import Address
 from chain.validity import check_static
@@ -89,17 +89,23 @@ def next_block(parent: Header, settings: ChainSettings, config: ChainConfig, now
 
 
 def check_against_state(
-    transaction: Transaction, sender: Address, state: StateReader, block: NextBlock, committed: int = 0
+    transaction: Transaction,
+    sender: Address,
+    account: Account,
+    state: StateReader,
+    block: NextBlock,
+    committed: int = 0,
 ) -> None:
     """Refuse what the newest state already rules out; execution checks again. Raises `InvalidTransaction`.
 
-    ``committed``: wei that the sender's other waiting transactions may cost. As in geth's pool, the balance has to pay
-    for all of them.
+    ``account``: the sender's in this state. ``committed``: wei that the sender's other waiting transactions may cost.
+    As in geth's pool, the balance has to pay for all of them.
     """
-    account = state.account(sender) or EMPTY_ACCOUNT
     check_nonce_unused(transaction, account)
     check_gas_room(transaction, block.gas_limit)
-    check_blob_room(transaction, block.blob_gas_limit)
+    if transaction.type == BLOB:
+        check_blob_room(transaction, block.blob_gas_limit)
     check_fee_cap(transaction, block.base_fee)
     check_funds(transaction, sender, account.balance, committed)
-    check_sender_code(transaction, sender, account, lambda: state.code(account.code_hash), block.fork)
+    if account.code_hash != EMPTY_CODE_HASH:
+        check_sender_code(transaction, sender, account, lambda: state.code(account.code_hash), block.fork)

@@ -52,7 +52,7 @@ class Fates:
         if (expected := self.pool.next_nonce(sender, account.nonce)) < transaction.nonce:
             return f"nonce gap: the sender's next is {expected}"
         try:
-            check_against_state(transaction, sender, state, block)
+            check_against_state(transaction, sender, account, state, block)
         except InvalidTransaction as error:
             return str(error)
         if transaction.nonce > account.nonce:

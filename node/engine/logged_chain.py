@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from chain.blocks import Header
 from chain.errors import TransactionTooLarge
 from chain.forks import ChainConfig
-from chain.production import ONE_BLOCK, next_environment
+from chain.production import ONE_BLOCK, ChainSettings, next_environment
 from chain.state import EMPTY_ACCOUNT, Account
 from chain.types import Address
 from node.api.errors import CheatRefused
@@ -79,6 +80,8 @@ class LoggedChain:
         self._deltas = deltas
         self._listener = listener
         self._unlogged: list[PooledTransaction] = []
+        self._next_block: tuple[Header | None, ChainSettings | None, int, NextBlock | None] = (None, None, 0, None)
+        """What `next_block` said last, and for which tip, settings and time."""
         self._next_arrival = records.last_lsn + 1  # above those of logged transactions, which are LSNs
 
     def account(self, address: Address) -> Account:
@@ -87,7 +90,12 @@ class LoggedChain:
 
     def next_block(self, now: int) -> NextBlock:
         """The values of the next block that admission needs. ``now`` is the wall clock in seconds."""
-        return next_block(self.applied.tip, self.applied.settings, self._config, now)
+        tip, settings = self.applied.tip, self.applied.settings
+        last_tip, last_settings, last_now, block = self._next_block
+        if block is None or last_tip is not tip or last_settings is not settings or last_now != now:
+            block = next_block(tip, settings, self._config, now)
+            self._next_block = (tip, settings, now, block)
+        return block
 
     def take_changes(self) -> TurnChanges:
         """Return and clear the changes since the last call, at the end of a turn."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Collection, Container, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chain.errors import UnderpricedReplacement
 from chain.fees import cost_of
@@ -29,6 +29,11 @@ class PooledTransaction:
     """Order of admission, unique in the pool."""
     lsn: int | None = None
     """LSN of its POOL_ADMIT record; None while it is only in memory."""
+    cost: int = field(init=False)
+    """The most that it may take from its sender, wei."""
+
+    def __post_init__(self) -> None:
+        self.cost = cost_of(self.transaction)
 
     def arrived(self, number: int) -> None:
         """A copy with its order of admission, given by the writer."""
@@ -54,6 +59,8 @@ class Pool:
     def __init__(self, transactions_max: int = TRANSACTIONS_MAX) -> None:
         self.transactions_max = transactions_max
         self._by_sender: dict[Address, dict[int, PooledTransaction]] = {}
+        self._costs: dict[Address, int] = {}
+        """By sender: wei that its transactions may cost together."""
         self._by_hash: dict[Hash32, PooledTransaction] = {}
         self._leaving: dict[Hash32, tuple[int, PooledTransaction]] = {}
         self._leaving_nonces: dict[tuple[Address, int], int] = {}
@@ -98,14 +105,15 @@ class Pool:
         if replaced is not None:
             self.remove(replaced)
         self._by_sender.setdefault(entry.sender, {})[entry.transaction.nonce] = entry
+        self._costs[entry.sender] = self._costs.get(entry.sender, 0) + entry.cost
         self._by_hash[entry.transaction.hash] = entry
 
     @staticmethod
     def _check_replacement(old: Transaction, new: Transaction) -> None:
-        for field in ("max_fee_per_gas", "max_priority_fee_per_gas", "max_fee_per_blob_gas"):
-            least = -(-getattr(old, field) * (100 + REPLACEMENT_BUMP_PERCENT) // 100)
-            if getattr(new, field) < least:
-                raise UnderpricedReplacement(f"{field} {getattr(new, field)} is below {least}")
+        for name in ("max_fee_per_gas", "max_priority_fee_per_gas", "max_fee_per_blob_gas"):
+            least = -(-getattr(old, name) * (100 + REPLACEMENT_BUMP_PERCENT) // 100)
+            if getattr(new, name) < least:
+                raise UnderpricedReplacement(f"{name} {getattr(new, name)} is below {least}")
 
     def remove(self, entry: PooledTransaction) -> None:
         """Remove a transaction that is in a block, replaced, or permanently invalid; its replacement stays."""
@@ -115,8 +123,9 @@ class Pool:
         nonces = self._by_sender.get(entry.sender, {})
         if nonces.get(entry.transaction.nonce) is entry:
             del nonces[entry.transaction.nonce]
+            self._costs[entry.sender] -= entry.cost
             if not nonces:
-                del self._by_sender[entry.sender]
+                del self._by_sender[entry.sender], self._costs[entry.sender]
 
     def take(self, entry: PooledTransaction, block: int) -> None:
         """Remove a transaction that goes into a block; `shown` has it until readers see that block."""
@@ -176,8 +185,11 @@ class Pool:
 
     def spending(self, sender: Address, but: int) -> int:
         """Wei that a sender's waiting transactions may cost together, without the one with nonce ``but``."""
-        waiting = self._by_sender.get(sender, {})
-        return sum(cost_of(entry.transaction) for nonce, entry in waiting.items() if nonce != but)
+        waiting = self._by_sender.get(sender)
+        if waiting is None:
+            return 0
+        excepted = waiting.get(but)
+        return self._costs[sender] - (0 if excepted is None else excepted.cost)
 
     def executable(
         self, base_fee: int, nonce_of: Callable[[Address], int], senders: Collection[Address] | None = None
@@ -222,7 +234,7 @@ class Pool:
     def replace_all(self, waiting: Iterable[PooledTransaction]) -> None:
         """Replace the whole content; each transaction keeps its arrival."""
         self.version += 1
-        self._by_hash, self._by_sender = {}, {}
+        self._by_hash, self._by_sender, self._costs = {}, {}, {}
         self._leaving, self._leaving_nonces = {}, {}
         for entry in waiting:
             self.put(entry)

@@ -16,6 +16,7 @@ from itertools import chain, zip_longest
 import structlog
 
 from chain.errors import InvalidTransaction, NonceTooLow, ZvmdError
+from chain.state import EMPTY_ACCOUNT, Account
 from chain.transactions import Transaction
 from chain.types import Address, Hash32
 from node.api.errors import ExecutionFault, NodeStopping, TransactionDropped, WriterBusy
@@ -160,9 +161,11 @@ class Writer:
             nonce = logged.pool.next_nonce(entry.sender, logged.account(entry.sender).nonce)
             entry = entry.sign(nonce)
         transaction, sender = entry.transaction, entry.sender
-        if not self._knows(transaction, sender):
+        state = logged.applied.newest_state()
+        account = state.account(sender) or EMPTY_ACCOUNT
+        if not self._knows(transaction, account):
             block, committed = logged.next_block(work.now), logged.pool.spending(sender, transaction.nonce)
-            check_against_state(transaction, sender, logged.applied.newest_state(), block, committed)
+            check_against_state(transaction, sender, account, state, block, committed)
             replaced = logged.admit(entry)
             work.admitted.append(entry)
             reach("pipeline.admitted")
@@ -173,11 +176,11 @@ class Writer:
         self._settle_or_wait(request, transaction.hash, work)
         work.senders.add(sender)
 
-    def _knows(self, transaction: Transaction, sender: Address) -> bool:
+    def _knows(self, transaction: Transaction, account: Account) -> bool:
         """Whether the transaction is in the pool or in a block, so that sending it again logs nothing."""
-        if self._chain.pool.get(transaction.hash) is not None:
+        if self._chain.pool.has(transaction.hash):
             return True
-        return transaction.nonce < self._chain.account(sender).nonce and self._is_mined(transaction.hash)
+        return transaction.nonce < account.nonce and self._is_mined(transaction.hash)
 
     def _is_mined(self, transaction_hash: Hash32) -> bool:
         return self._chain.pool.is_leaving(transaction_hash) or self._located(transaction_hash) is not None
@@ -290,8 +293,8 @@ class Writer:
         delta, found = self._chain.applied.last_delta, Ended()
         for address, account in delta.accounts.items() if delta is not None else ():
             nonce = account.nonce if account is not None else 0
-            reason = f"nonce too low: the account's next is {nonce}"
-            found += [(entry, dropped(reason)) for entry in self._chain.pool.below(address, nonce)]
+            for entry in self._chain.pool.below(address, nonce):
+                found.append((entry, dropped(f"nonce too low: the account's next is {nonce}")))
         return found
 
     # Everything else

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from chain.receipts import Log, Receipt
+from chain.receipts import Log, Receipt, log_rows
 from chain.types import Address, Hash32
 from storage.errors import StateStoreCorrupt
 
@@ -60,7 +60,7 @@ def encode_receipts(receipts: Sequence[Receipt], senders: Sequence[Address]) -> 
                     receipt.contract_address,
                     receipt.blob_gas_used,
                     None if receipt.blob_gas_price is None else _pack(receipt.blob_gas_price),
-                    [StoredLog(log.address, b"".join(log.topics), log.data) for log in receipt.logs],
+                    [StoredLog(of, b"".join(topics), data) for of, topics, data in log_rows(receipt.recorded)],
                 )
                 for receipt in receipts
             ],
@@ -91,7 +91,7 @@ def _receipt(item: StoredReceipt) -> Receipt:
         status=int(item.outcome) if isinstance(item.outcome, bool) else None,
         post_state=None if has_status else bytes(item.outcome) or None,
         cumulative_gas_used=item.cumulative_gas_used,
-        logs=tuple(
+        recorded=tuple(
             Log(
                 Address(log.address),
                 tuple(Hash32(log.topics[at : at + 32]) for at in range(0, len(log.topics), 32)),

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from chain.blocks import Block
-from chain.receipts import Receipt
+from chain.receipts import Receipt, log_rows
 from chain.transactions import Transaction
 from chain.types import Address, Hash32
 from storage.blocks.chaindata import ChainData
@@ -41,9 +41,9 @@ def rows_of(number: int, block_hash: Hash32, sent: Sequence[tuple[Transaction, R
         block_hash,
         tuple(TransactionRow(transaction.hash, sender, transaction.to) for transaction, _, sender in sent),
         tuple(
-            LogRow(index, log.address, tuple(log.topics))
+            LogRow(index, Address(address), tuple(map(Hash32, topics)))
             for index, (_, receipt, _) in enumerate(sent)
-            for log in receipt.logs
+            for address, topics, _ in log_rows(receipt.recorded)
         ),
         tuple(
             ContractRow(receipt.contract_address, transaction.hash, sender)

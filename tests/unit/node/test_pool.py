@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chain.errors import UnderpricedReplacement
+from chain.fees import cost_of
 from chain.types import Address
-from node.engine.pool import PooledTransaction
+from node.engine.pool import Pool, PooledTransaction
 from node.engine.requests import Submit
 from tests.durability.nodes import LocalNode
 from tests.signed import signed_transfer
@@ -52,3 +56,29 @@ def test_a_replacement_is_mined_and_has_to_be_beaten(tmp_path: Path) -> None:
     assert None not in mined
     assert not len(node.pool)
     node.close()
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(("add", "put", "remove", "take", "replace_all")), st.integers(0, 9)), max_size=30
+    )
+)
+def test_what_a_sender_may_spend_is_the_cost_of_what_waits(moves: list[tuple[str, int]]) -> None:
+    secrets = [bytes([number]) * 32 for number in (1, 2)]
+    offered = [
+        signed_transfer(secrets[n % 2], STRANGER, n // 2 % 2, gwei=1 + n // 4, wei=n) for n in range(10)
+    ]
+    pool = Pool()
+    for move, number in moves:
+        entry = offered[number]
+        with contextlib.suppress(UnderpricedReplacement):
+            if move == "replace_all":
+                pool.replace_all(offered[:number])
+            elif move == "take":
+                pool.take(entry, 1)
+            else:
+                getattr(pool, move)(entry)
+        for sender in {one.sender for one in offered}:
+            waiting = [one.transaction for one in pool.entries() if one.sender == sender]
+            for but in range(3):
+                assert pool.spending(sender, but) == sum(cost_of(tx) for tx in waiting if tx.nonce != but)

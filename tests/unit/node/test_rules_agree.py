@@ -13,7 +13,7 @@ from chain.environment import BlockEnvironment
 from chain.fees import GAS_PER_BLOB, intrinsic_gas
 from chain.forks import Fork
 from chain.hashing import keccak256
-from chain.state import Account
+from chain.state import EMPTY_ACCOUNT, Account
 from chain.transactions import (
     ACCESS_LIST,
     BLOB,
@@ -106,7 +106,7 @@ def by_pool(fork: Fork, tx: Transaction, state: MemoryState) -> str:
 
     def judge() -> None:
         check_static(tx, fork, CHAIN)
-        check_against_state(tx, SENDER, state, block)
+        check_against_state(tx, SENDER, state.account(SENDER) or EMPTY_ACCOUNT, state, block)
 
     return verdict(judge)
 

@@ -61,7 +61,7 @@ def make_block(
                 status=n % 2,
                 post_state=None,
                 cumulative_gas_used=21_000 * (n + 1),
-                logs=logs,
+                recorded=logs,
                 gas_used=21_000,
                 effective_gas_price=rng.randint(0, 2**70),
                 contract_address=Address(rng.randbytes(20)) if tx.to is None else None,
