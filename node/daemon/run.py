@@ -26,17 +26,13 @@ from node.indexing.remote import RemoteWriter
 from node.ops.acts import act_record
 from node.ops.descriptors import raise_file_limit
 from node.ops.jobs import Jobs
-from node.ops.memory import tune_malloc
+from node.ops.memory import only_chosen_collections, tune_malloc
 from node.ops.notify import Notifier
 from node.settings import Settings, is_public_mnemonic
 from storage.presence import Presence
 
 log = structlog.get_logger(__name__)
 
-GC_THRESHOLDS = (500, 5, 800_000)
-"""A collection stops every thread: for a tenth of a millisecond with 2,500 young objects, with 20,000 for four. A full
-one takes 100 ms and more, and blocks make no cycles for it to find: it is left to a job that waits for a
-quiet moment (`node.ops.memory`)."""
 GIL_SWITCH_SECONDS = 0.001
 """Threads switch five times as often as by default, so that answers are sent while the writer executes."""
 
@@ -48,9 +44,7 @@ async def run_daemon(
     sys.setswitchinterval(GIL_SWITCH_SECONDS)
     tune_malloc()
     raise_file_limit()
-    gc.freeze()  # objects of imports stay alive; collections that scan them would only stop every thread
-    gc.set_threshold(*GC_THRESHOLDS)
-    gc.enable()
+    only_chosen_collections()
     check_listeners(settings)
     end = _reserve_thread()
     signals = Signals()
@@ -102,6 +96,7 @@ async def run_daemon(
         _announce(settings, opened, servers, recovery_ms, voice.say)
         parts.transcript.start(parts.node)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
+        gc.collect()  # what the start has left, in some milliseconds
         gc.freeze()
         await signals.stopped.wait()
         log.info("stopping")

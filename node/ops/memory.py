@@ -32,6 +32,17 @@ def tune_malloc() -> None:
         mallopt(_M_MMAP_THRESHOLD, MAPPED_BYTES)
 
 
+def only_chosen_collections() -> None:
+    """Switch automatic garbage collection off: `QuietCollector` chooses when to collect.
+
+    Python would collect in the middle of whatever makes an object, also on the event loop, and look at all objects made
+    lately: many tens of thousands while a large answer is formed, as freed old objects count against new ones. Requests
+    leave no cycles to find, and tests hold connections to that. What was imported is never looked at again.
+    """
+    gc.disable()
+    gc.freeze()
+
+
 def resident_bytes(pid: int | None = None) -> dict[str, int]:
     """Resident set size of this process or of another one, zeros if that is gone; bytes.
 

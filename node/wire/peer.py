@@ -297,6 +297,7 @@ class WirePeer:
         self._timer = self._transmission = self._closing_timer = self._working = None
         self._arrived.clear()
         self._pieces.clear()
+        self._speaker = None  # it refers to its peer: only the collector would find the two
         self.quic.release()
 
     # -- the library -------------------------------------------------------------------------------

@@ -122,9 +122,11 @@ class Qh3Connection(QuicConnection):
         return self._core is not None and self._core.received_authenticated_packet
 
     def release(self) -> None:
-        """Free its buffers now: it is in reference cycles, and may hold megabytes of frames received out of order."""
+        """Free its buffers now: it may hold megabytes of frames received out of order."""
         self._core = None
-        self._tls = None
+        tls, self._tls = self._tls, None
+        if tls is not None:
+            vars(tls).clear()  # it and its TLS refer to each other, and only the collector would find them
 
     def _drain_core(self) -> None:
         super()._drain_core()
