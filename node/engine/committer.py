@@ -9,11 +9,12 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
 
+from chain.errors import ZvmdError
 from node.api.errors import NodeStopping, ReadOnly, WriterBusy
 from node.engine.clock import Clock
 from node.engine.pool import PooledTransaction
@@ -56,6 +57,9 @@ class Listeners:
     """These transactions entered the pool and are durable; their blocks are not published yet. Committer thread."""
     on_publish: Callable[[int], None] = _ignore
     """Readers see everything up to the record with this LSN. Committer thread."""
+    on_answered: Callable[[], None] = _ignore
+    """Called after the callbacks of a group, its requests' among them: who waits for them can be woken for all at once.
+    The thread that answered."""
     heartbeat: Callable[[], None] = _ignore
     """Called at least every `IDLE_SECONDS`, so that the watchdog notices a stuck writer. Writer thread."""
 
@@ -68,8 +72,12 @@ class Committer:
         self._store = store
         self._clock = clock
         self._listeners = listeners or Listeners()
-        self._inbox: queue.Queue[WriterRequest | None] = queue.Queue(INBOX_MAX)
-        self._turns: queue.Queue[Turn | None] = queue.Queue(TURNS_IN_FLIGHT_MAX)
+        self._inbox: queue.SimpleQueue[WriterRequest | None] = queue.SimpleQueue()
+        self._turns: queue.SimpleQueue[Turn | None] = queue.SimpleQueue()
+        self._places: queue.SimpleQueue[None] = queue.SimpleQueue()
+        """One for each turn that may wait for the committer besides those that do: all of them if it is idle."""
+        for _ in range(TURNS_IN_FLIGHT_MAX):
+            self._places.put(None)
         self._stopping = False
         self._gate = threading.Lock()
         """Held while a request or the end marker enters the inbox, so that nothing follows the end marker."""
@@ -121,17 +129,40 @@ class Committer:
     def put(self, request: WriterRequest) -> None:
         """Hand a request to the writer. Raises `ReadOnly`, `WriterBusy` and `NodeStopping`."""
         if not isinstance(request, Freeze):
-            if self.read_only:
-                raise ReadOnly("the log's disk is full" if self._log_is_full else "the log's disk is nearly full")
-            if self._store.state.overlay_bytes > OVERLAY_BYTES_MAX:
-                raise WriterBusy("blocks are sealed faster than checkpoints can write them")
+            self._check_room()
         with self._gate:
-            if self._stopping:
-                raise NodeStopping("the node is stopping")
-            try:
-                self._inbox.put_nowait(request)
-            except queue.Full:
-                raise WriterBusy(f"{INBOX_MAX} requests wait") from None
+            self._enter(request)
+
+    def put_all(self, requests: Sequence[WriterRequest]) -> None:
+        """Hand requests to the writer, in order; those that it does not take are answered with what `put` raises."""
+        entered = 0
+        try:
+            self._check_room()
+            with self._gate:
+                for request in requests:
+                    self._enter(request)
+                    entered += 1
+        except ZvmdError as error:
+            self._answer((request, error) for request in requests[entered:])
+
+    def _check_room(self) -> None:
+        if self.read_only:
+            raise ReadOnly("the log's disk is full" if self._log_is_full else "the log's disk is nearly full")
+        if self._store.state.overlay_bytes > OVERLAY_BYTES_MAX:
+            raise WriterBusy("blocks are sealed faster than checkpoints can write them")
+
+    def _enter(self, request: WriterRequest) -> None:
+        """Put a request into the inbox; the caller holds the gate."""
+        if self._stopping:
+            raise NodeStopping("the node is stopping")
+        if self._inbox.qsize() >= INBOX_MAX:
+            raise WriterBusy(f"{INBOX_MAX} requests wait")
+        self._inbox.put(request)
+
+    def _answer(self, answers: Iterable[tuple[WriterRequest, object]]) -> None:
+        for request, answer in answers:
+            request.done(answer)
+        self._listeners.on_answered()
 
     # The writer thread
 
@@ -141,15 +172,21 @@ class Committer:
             requests, stop = self._take()
             for part in parts(requests) if requests or not self._writer.is_mining else ([],):
                 if part and is_alone(part[0]):
-                    self._turns.join()
+                    self._wait_for_committer()
                 begin = time.thread_time()
                 turn = self.step(part)
                 self._work_seconds += time.thread_time() - begin
                 self._hand_over(turn)
             self._listeners.heartbeat()
-        for request, error in self._writer.stop():
-            request.done(error)
+        self._answer(self._writer.stop())
         self._turns.put(None)
+
+    def _wait_for_committer(self) -> None:
+        """Until all turns are committed."""
+        for _ in range(TURNS_IN_FLIGHT_MAX):
+            self._places.get()
+        for _ in range(TURNS_IN_FLIGHT_MAX):
+            self._places.put(None)
 
     def _take(self) -> tuple[list[WriterRequest], bool]:
         """All waiting requests, and whether the end marker came. Waits `IDLE_SECONDS` at most for the first one, unless
@@ -167,9 +204,10 @@ class Committer:
 
     def _hand_over(self, turn: Turn) -> None:
         """Give the turn to the committer thread, or commit it here if that one is idle, which saves a thread switch."""
-        if self._inbox.empty() and not self._turns.unfinished_tasks:
+        if self._inbox.empty() and self._places.qsize() == TURNS_IN_FLIGHT_MAX:
             self.commit(turn)
         else:
+            self._places.get()
             self._turns.put(turn)
 
     def step(self, requests: Sequence[WriterRequest]) -> Turn:
@@ -189,8 +227,8 @@ class Committer:
                 return turn
         turn = self._writer.step(requests, self.now())
         self._store.append(turn.records)
-        for request, answer in turn.accepted:
-            request.done(answer)
+        if turn.accepted:
+            self._answer(turn.accepted)
         return turn if turn.back is None else self._go_back(turn)
 
     def _go_back(self, turn: Turn) -> Turn:
@@ -209,7 +247,7 @@ class Committer:
     def _commit(self) -> None:
         while (turn := self._turns.get()) is not None:
             self.commit(turn)
-            self._turns.task_done()
+            self._places.put(None)
 
     def commit(self, turn: Turn) -> None:
         """Make a turn durable, publish it, answer it, in this order. Raises `StoragePanic`."""
@@ -221,6 +259,7 @@ class Committer:
         for request, answer in turn.answers:
             request.done(answer)
             reach("pipeline.answered")
+        self._listeners.on_answered()
 
     def _publish(self, turn: Turn) -> None:
         if turn.ended:
@@ -250,6 +289,7 @@ class Committer:
                 tries += 1
                 if tries == FULL_DISK_PATIENCE:
                     turn.give_up_waiting(ReadOnly(FULL))
+                    self._listeners.on_answered()
                 self._clock.sleep(FULL_DISK_RETRY_SECONDS)
             else:
                 self._log_is_full = False

@@ -87,7 +87,7 @@ class Node(PublishedChain):
         )
         self.call, self.estimate_gas = simulations.call, simulations.estimate_gas
         self.trace_call, self.trace_block = simulations.trace_call, simulations.trace_block
-        self._ask = Outbox(committer.put).ask
+        self._ask = Outbox(committer.put_all, publications.calls).ask
         self._own = OwnTransactions(
             config,
             dev_accounts,

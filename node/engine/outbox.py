@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from chain.errors import ZvmdError
+from node.engine.loop_calls import LoopCalls
 from node.engine.requests import WriterRequest
 from node.ops.futures import settle
 
@@ -13,9 +13,10 @@ from node.ops.futures import settle
 class Outbox:
     """The requests of one turn of the loop go to the writer together. Event loop only."""
 
-    def __init__(self, put: Callable[[WriterRequest], None]) -> None:
-        """``put`` hands a request to the writer, or raises `ZvmdError`."""
-        self._put = put
+    def __init__(self, put_all: Callable[[Sequence[WriterRequest]], None], calls: LoopCalls) -> None:
+        """``put_all`` hands requests to the writer; ``calls`` brings the answers, once who answers wakes the loop."""
+        self._put_all = put_all
+        self._calls = calls
         self._requests: list[WriterRequest] = []
 
     async def ask(self, make: Callable[[Callable[[object], None]], WriterRequest]) -> object:
@@ -24,18 +25,15 @@ class Outbox:
         future: asyncio.Future[object] = loop.create_future()
 
         def done(answer: object) -> None:
-            loop.call_soon_threadsafe(settle, future, answer)
+            self._calls.add(settle, future, answer)
 
         # The requests of one turn of the loop go to the writer together: one group, one sync.
         self._requests.append(make(done))
         if len(self._requests) == 1:
+            self._calls.bind()
             loop.call_soon(self._send)
         return await future
 
     def _send(self) -> None:
         requests, self._requests = self._requests, []
-        for request in requests:
-            try:
-                self._put(request)
-            except ZvmdError as error:
-                request.done(error)
+        self._put_all(requests)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 from node.api.types import PendingTransaction
 from node.engine.arrivals import Arrivals
+from node.engine.loop_calls import LoopCalls
 from node.engine.pool import PooledTransaction
 from storage.store import Store
 
@@ -22,7 +23,10 @@ class Publications:
         self._store = store
         self._also = also
         self._lsn = store.last_lsn
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.calls = LoopCalls()
+        """What the committer thread has for the loop: `LoopCalls.wake` after each group."""
+        self._is_followed = False
+        """Whether somebody has waited on the loop."""
         self._happened = asyncio.Event()
         self._arrivals = Arrivals()
 
@@ -32,36 +36,40 @@ class Publications:
         return self._lsn
 
     def published(self, lsn: int) -> None:
-        """Readers see everything up to this record: wake the waiters."""
+        """Readers see everything up to this record: let the loop wake the waiters."""
         self._lsn = lsn
         self._also()
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._wake)
+        if self._is_followed:
+            self.calls.add(self._wake)
 
     def _wake(self) -> None:
         self._happened.set()
         self._happened = asyncio.Event()
 
+    def _follow(self) -> None:
+        self.calls.bind()
+        self._is_followed = True
+
     def admitted(self, entries: list[PooledTransaction]) -> None:
         """These transactions entered the pool: notify its followers."""
-        if self._loop is not None and self._arrivals.is_followed:
+        if self._arrivals.is_followed:
             arrived = [PendingTransaction(entry.transaction, entry.sender) for entry in entries]
-            self._loop.call_soon_threadsafe(self._arrivals.add, arrived)
+            self.calls.add(self._arrivals.add, arrived)
 
     def arrivals(self) -> AsyncIterator[list[PendingTransaction]]:
         """Transactions that enter the pool, each when it is durable and before its block is published."""
-        self._loop = asyncio.get_running_loop()
+        self.calls.bind()
         return self._arrivals.follow()
 
     async def wait_for_lsn(self, lsn: int) -> None:
         """Return once reads see everything up to this record."""
-        self._loop = asyncio.get_running_loop()
+        self._follow()
         while self._lsn < lsn:
             await self._happened.wait()
 
     async def wait_for_block(self, number: int, rewinds: int | None = None) -> int:
         """Return the head's number once it is at least ``number``, or once the chain has been rewound again."""
-        self._loop = asyncio.get_running_loop()
+        self._follow()
         store = self._store
         while store.head.number < number and (rewinds is None or store.rewinds.count <= rewinds):
             await self._happened.wait()

@@ -40,6 +40,9 @@ NOTES_MAX_BYTES: Final = 16 * 2**20
 """Revert data and console calls of blocks that are not printed yet; the oldest are dropped."""
 TASKS_MAX: Final = 1_000
 """Failed calls and refusals that wait to be printed; further ones are dropped and counted."""
+GATHER_SECONDS: Final = 0.05
+"""New blocks are printed after so long, with those that come meanwhile: a thread that woke for each of them would compete
+with the answers of their transactions for the interpreter."""
 STOP_SECONDS: Final = 2.0
 """What is left to print when the node stops may take so long."""
 BEHIND_MAX: Final = 4_096
@@ -215,6 +218,8 @@ class Transcript:
             with self._changed:
                 while not (self._tasks or self._stopping):
                     self._changed.wait()
+                if self._tasks and isinstance(self._tasks[0], _Look):
+                    self._changed.wait_for(lambda: self._stopping, GATHER_SECONDS)
                 if not self._tasks:
                     return
                 task = self._tasks.popleft()

@@ -57,7 +57,11 @@ class LocalNode:
         )
         self.store, self.applied, self.pool = self.opened.store, self.opened.store.applied, self.opened.pool
         self.publications = Publications(self.store)
-        told = Listeners(on_admitted=self.publications.admitted, on_publish=self.publications.published)
+        told = Listeners(
+            on_admitted=self.publications.admitted,
+            on_publish=self.publications.published,
+            on_answered=self.publications.calls.wake,
+        )
         self.committer = Committer(self.opened.writer(), self.store, self.clock, listeners or told)
         self.secrets = [bytes(dev_account(number).key) for number in range(3)]
         self.accounts = [address_of_secret(secret) for secret in self.secrets]

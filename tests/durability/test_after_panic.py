@@ -107,17 +107,17 @@ def test_a_start_that_meets_damage_builds_the_state_again(tmp_path: Path) -> Non
     again.close()
 
 
-class SlowInbox(queue.Queue[WriterRequest | None]):
+class SlowInbox(queue.SimpleQueue[WriterRequest | None]):
     """Lets the committer be stopped by another thread just before a request goes in."""
 
     def __init__(self, stopper: threading.Thread) -> None:
-        super().__init__()
         self._stopper = stopper
 
-    def put_nowait(self, item: WriterRequest | None) -> None:
-        self._stopper.start()
-        self._stopper.join(0.3)
-        super().put_nowait(item)
+    def put(self, item: WriterRequest | None, block: bool = True, timeout: float | None = None) -> None:
+        if item is not None:
+            self._stopper.start()
+            self._stopper.join(0.3)
+        super().put(item)
 
 
 def test_a_request_taken_while_the_committer_stops_is_answered(tmp_path: Path) -> None:
