@@ -26,6 +26,7 @@ from node.rpc.streams import head_stream, log_stream
 from node.rpc.strict_json import LARGE_BYTES
 from node.rpc.work import ConnectedClient, Work
 from node.wire import codec
+from node.wire.calls import ManyCalls
 from node.wire.errors import TooManySubscriptions
 from node.wire.limits import WireLimits
 from storage.blocks.logs import FoundLog, LogQuery
@@ -33,6 +34,7 @@ from vm.interruption import checkpoint
 from zvmd.frames import (
     PROTOCOL_VERSION,
     CallContract,
+    CallMany,
     CallMethod,
     CallOutcome,
     DeployContract,
@@ -74,6 +76,7 @@ def welcome_of(service: RpcService, limits: WireLimits) -> Welcome:
         backend.client_version,
         limits.request_frame_max_bytes,
         limits.in_flight_max,
+        service.context.limits.batch_size_max,
     )
 
 
@@ -133,6 +136,8 @@ class Answerer:
             self._submit(peer, stream_id, request, size_bytes, lambda: read(request), _kind_of(request))
         elif isinstance(request, CallMethod):
             self._call_method(peer, stream_id, request, size_bytes)
+        elif isinstance(request, CallMany):
+            self._call_many(peer, stream_id, request, size_bytes)
         elif isinstance(request, GetReceipt) and not request.wait_ms:
             find = partial(self._receipt, request.id, request.hash)
             self._submit(peer, stream_id, request, size_bytes, find, _kind_of(request))
@@ -252,6 +257,17 @@ class Answerer:
             peer.spawn(self._run_task(peer, stream_id, request, size_bytes, begin))
         else:
             self._submit(peer, stream_id, request, size_bytes, lambda: Result(request.id, prepare().run()))
+
+    def _call_many(self, peer: Peer, stream_id: int, request: CallMany, size_bytes: int) -> None:
+        work = Work(self._context.limits, peer.client, stream_id)
+
+        def done(frame: bytes) -> None:
+            peer.client.end(work)
+            peer.answered(stream_id, size_bytes)
+            peer.write(stream_id, frame)
+
+        peer.client.begin(work)
+        ManyCalls(self._service, self._context.of(peer.caller), request, work, done).start()
 
     def _call_contract(self, request: CallContract) -> Frame:
         context = self._context
