@@ -13,7 +13,7 @@ from node.rpc.batches import ALONE, READ, SUBMIT, Batch, ReadyRun, answer_batch,
 from node.rpc.brief import LONG, BriefReads, OrLong, kind_of
 from node.rpc.caller import NODE, Caller
 from node.rpc.context import Context
-from node.rpc.dispatch import Body, Call, Dispatcher, Request, is_small
+from node.rpc.dispatch import Body, Call, Dispatcher, Request, is_small, run_read
 from node.rpc.errors import NodeBusy, RateExceeded
 from node.rpc.held import Held
 from node.rpc.methods import load_methods
@@ -31,6 +31,7 @@ JOINED_BYTES = 128 * 1024
 """Answers of a batch that are together larger are joined on a reader thread."""
 TYPED_BATCH_BYTES = 24 * 1024
 """A batch of usual requests up to this size is decoded on the event loop: in half a millisecond."""
+CONTEXTS_KEPT = 512
 INLINE = "inline"
 """The kind of all reads that are never long (`BriefReads.attempt`)."""
 
@@ -54,6 +55,8 @@ class RpcService:
         """Short reads on the event loop, instead of on the reader threads."""
         self.held = held
         """Bytes of large bodies and answers, of all transports."""
+        self._contexts: dict[int, Context] = {}
+        """Of callers with usual requests, by their identities, which the contexts keep."""
 
     @property
     def backend(self) -> Backend:
@@ -158,7 +161,7 @@ class RpcService:
         self, request: TypedRequest, client: ConnectedClient, caller: Caller, stream_id: int | None
     ) -> Begun:
         """The answer to a usual request, at once if it is short."""
-        method, context = request.method, self.context.of(caller)
+        method, context = request.method, self._context_of(caller)
         job = partial(self._read_typed, request, context)
         if method.inline:
             return job()
@@ -169,12 +172,21 @@ class RpcService:
             return self._in_work(self._wait_typed(request, context), work)
         return self._answer_elsewhere(request, job, work)
 
+    def _context_of(self, caller: Caller) -> Context:
+        """The context for a caller; making one takes as long as decoding a request."""
+        seen = self._contexts.get(id(caller))
+        if seen is None or seen.limits is not self.context.limits:
+            if len(self._contexts) >= CONTEXTS_KEPT:
+                self._contexts.clear()
+            seen = self._contexts[id(caller)] = self.context.of(caller)
+        return seen
+
     def _read_typed(self, request: TypedRequest, context: Context) -> bytes:
         """The answer to a read."""
         identity, method, arguments, _ = request
         try:
             checkpoint()
-            return self.dispatcher.encode_result(identity, Call(method, context, arguments).run(), method.name)
+            return self.dispatcher.encode_result(identity, run_read(method, context, arguments), method.name)
         except ZvmdError as error:
             return self.dispatcher.encode_error(identity, error, method.name)
 
@@ -200,7 +212,7 @@ class RpcService:
 
     def _batch_of(self, requests: Sequence[TypedRequest], caller: Caller) -> Batch:
         """Usual requests, as what makes their answers."""
-        context = self.context.of(caller)
+        context = self._context_of(caller)
         return Batch(
             [_overlap(request.method) for request in requests],
             [INLINE if request.method.inline else request.kind for request in requests],

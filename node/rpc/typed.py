@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, Union
 
 import msgspec
@@ -20,7 +21,8 @@ from node.rpc.limits import RpcLimits
 from node.rpc.params import LATEST, BlockRef, address, block_ref, data, hash32, quantity64, slot
 from node.rpc.registry import Method, find_method
 
-_ID: Final = re.compile(rb'0|[1-9][0-9]{0,14}|"[A-Za-z0-9_.:-]{0,64}"')
+_TEXT_ID: Final = re.compile(rb'"[A-Za-z0-9_.:-]{0,64}"')
+ID_DIGITS_MAX: Final = 15
 _ENVELOPE_QUOTES: Final = 2 * (4 + 2)
 """Four keys, ``"2.0"`` and the method have so many."""
 BATCH_DEPTH: Final = 4
@@ -37,13 +39,8 @@ class TypedRequest(NamedTuple):
     """The method, and whom it calls."""
 
 
-class _Read(NamedTuple):
-    """What the parameters say."""
-
-    arguments: list[Any]
-    quotes: int
-    """In their text."""
-    called: str = ""
+_Read = tuple[list[Any], int, str]
+"""What parameters say: arguments, the quotes in their text, and whom they call."""
 
 
 class _Part(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -87,39 +84,47 @@ class _RawParams(_Part, array_like=True):
 
 
 def _read_nothing(_: _NoParams) -> _Read:
-    return _Read([], 0)
+    return [], 0, ""
 
 
 def _read_call(params: _CallParams) -> _Read:
-    call = params.call
-    code = call.input if call.data is None else call.data
-    if call.data is not None and call.input is not None:
+    call, block = params.call, params.block
+    given, code, sender, gas = call.data, b"", None, None
+    quotes = 4 + _quotes_of(block)
+    if given is None:
+        given = call.input
+    elif call.input is not None:
         raise ValueError("either will do")
-    fields = CallFields(
-        sender=None if call.sender is None else address(call.sender),
-        to=address(call.to),
-        data=b"" if code is None else data(code),
-        gas=None if call.gas is None else quantity64(call.gas),
-    )
-    given = 1 + (code is not None) + (call.sender is not None) + (call.gas is not None)
-    return _Read([fields, _block(params.block), None, None], 4 * given + _quotes_of(params.block), call.to)
+    if given is not None:
+        code = data(given)
+        quotes += 4
+    if call.sender is not None:
+        sender = _address(call.sender)
+        quotes += 4
+    if call.gas is not None:
+        gas = quantity64(call.gas)
+        quotes += 4
+    return [CallFields(sender, _address(call.to), code, 0, gas), _block(block), None, None], quotes, call.to
 
 
 def _read_account(params: _AccountParams) -> _Read:
-    return _Read([address(params.account), _block(params.block)], 2 + _quotes_of(params.block))
+    return [_address(params.account), _block(params.block)], 2 + _quotes_of(params.block), ""
 
 
 def _read_slot(params: _SlotParams) -> _Read:
-    arguments = [address(params.account), slot(params.slot), _block(params.block)]
-    return _Read(arguments, 4 + _quotes_of(params.block))
+    return [_address(params.account), slot(params.slot), _block(params.block)], 4 + _quotes_of(params.block), ""
 
 
 def _read_hash(params: _HashParams) -> _Read:
-    return _Read([hash32(params.hash)], 2)
+    return [hash32(params.hash)], 2, ""
 
 
 def _read_raw(params: _RawParams) -> _Read:
-    return _Read([data(params.transaction)], 2)
+    return [data(params.transaction)], 2, ""
+
+
+_address: Final = lru_cache(maxsize=1_024)(address)
+"""Most requests name the same few."""
 
 
 def _quotes_of(block: str | None) -> int:
@@ -195,9 +200,12 @@ def _read(envelope: Any) -> tuple[TypedRequest, int]:
     name, reader = _READERS[type(envelope)]
     arguments, quotes, called = reader(envelope.params)
     identity = bytes(envelope.id)
-    if not _ID.fullmatch(identity):
+    known_as: int | str
+    if identity.isdigit() and len(identity) <= ID_DIGITS_MAX and (identity[:1] != b"0" or identity == b"0"):
+        known_as = int(identity)
+    elif _TEXT_ID.fullmatch(identity):
+        known_as = identity[1:-1].decode()
+        quotes += 2
+    else:
         raise ValueError("the id is unusual")
-    is_text = identity[:1] == b'"'
-    known_as = identity[1:-1].decode() if is_text else int(identity)
-    request = TypedRequest(known_as, find_method(name), arguments, (name, called))
-    return request, _ENVELOPE_QUOTES + quotes + 2 * is_text
+    return TypedRequest(known_as, find_method(name), arguments, (name, called)), _ENVELOPE_QUOTES + quotes
