@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from chain.errors import ZvmdError
 from node.api.backend import Backend
@@ -36,6 +36,7 @@ INLINE = "inline"
 """The kind of all reads that are never long (`BriefReads.attempt`)."""
 
 
+T = TypeVar("T")
 Begun = bytes | Coroutine[Any, Any, bytes | None] | None
 """An answer, None to notifications, or the coroutine that has it."""
 
@@ -76,6 +77,15 @@ class RpcService:
         if call.method.inline:
             return call.run()
         return await self.readers.run(call.run)
+
+    async def read(self, job: Callable[[], T]) -> T:
+        """Its value, from a reader thread."""
+        return await self.readers.run(job)
+
+    async def read_soon(self, job: Callable[[], T], kind: Hashable) -> T:
+        """Its value, at once if it is short, else from a reader thread; ``kind`` as for `BriefReads.attempt`."""
+        value = self.brief.attempt(job, kind)
+        return await self.readers.run(job) if value is LONG else value
 
     async def answer(
         self,

@@ -282,7 +282,7 @@ class Answerer:
     async def _deploy_contract(self, request: DeployContract) -> Frame:
         backend = self._context.backend
         sent = await backend.send_from(codec.creation_of(request), "mined")
-        found = await self._service.readers.run(lambda: self._receipt(request.id, sent.hash))
+        found = await self._service.read_soon(lambda: self._receipt(request.id, sent.hash), GetReceipt)
         contract = found.receipt.contract if found.receipt is not None and found.receipt.status else None
         return Sent(request.id, sent.hash, sent.lsn, sent.block_number, contract)
 
@@ -294,7 +294,7 @@ class Answerer:
                 while True:
                     # The head is read before the look-up: a block sealed between them ends the wait at once.
                     following = backend.head().number + 1
-                    found = await self._service.readers.run(lambda: self._receipt(request.id, wanted))
+                    found = await self._service.read_soon(lambda: self._receipt(request.id, wanted), GetReceipt)
                     if found.receipt is not None:
                         return found
                     await backend.wait_for_block(following)
@@ -350,12 +350,12 @@ class Answerer:
         peer.subscriptions[number] = peer.spawn(self._stream(peer, stream_id, size_bytes, number, pages))
 
     def _pages(self, request: Subscribe, number: int) -> AsyncIterator[bytes]:
-        backend, readers = self._context.backend, self._service.readers
+        backend, service = self._context.backend, self._service
         if request.kind == "session":
             return self._session_pages(request, number)
         cursor = codec.cursor_of(request.cursor)
         if request.kind == "heads":
-            return self._head_pages(number, head_stream(backend, readers, cursor))
+            return self._head_pages(number, head_stream(backend, service, cursor))
         if request.kind == "transactions":
             if cursor is not None:
                 raise InvalidParams("a subscription of kind 'transactions' has no cursor")
@@ -363,7 +363,7 @@ class Answerer:
         if request.kind != "logs":
             raise InvalidParams(f"kind is 'heads', 'logs', 'transactions' or 'session', not {request.kind[:60]!r}")
         addresses = frozenset(codec.address_of(item) for item in request.addresses)
-        logs = log_stream(backend, readers, addresses, codec.topics_of(request.topics), cursor)
+        logs = log_stream(backend, service, addresses, codec.topics_of(request.topics), cursor)
         return self._log_pages(number, logs)
 
     def _session_pages(self, request: Subscribe, number: int) -> AsyncIterator[bytes]:

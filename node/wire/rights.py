@@ -38,7 +38,10 @@ SCOPES: Final[dict[type[Request], Scope]] = {
 
 
 def admit(request: Request, caller: Caller) -> None:
-    """Count the request, or each of its calls, against the caller's rate. Raises `RateExceeded` and what `check_rights` raises."""
+    """Count the request, or each of its calls, against the caller's rate.
+
+    Raises `RateExceeded`, and what `check_rights` raises.
+    """
     check_rights(request, caller)
     count = max(1, len(request.calls)) if isinstance(request, CallMany) else 1
     if caller.rate is not None and (wait_s := caller.rate.take(count)):
