@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
 from enum import Enum, auto
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from chain.backoff import Attempts
 from chain.brief import NotInMemory, TakesLong, run_briefly
@@ -44,7 +44,7 @@ class _Long(Enum):
 
 LONG: Final = _Long.LONG
 """In place of a value: the read has to go to the readers."""
-OrLong = T | Literal[_Long.LONG]
+OrLong: TypeAlias = T | Literal[_Long.LONG]
 
 
 def kind_of(method: str, params: Any) -> Hashable:

@@ -20,7 +20,7 @@ PAGE_LOGS = 1000
 PAGE_BLOCKS = 256
 END_OF_BLOCK = 2**62
 LOOKED_AT_GAS = 200_000
-"""A block that used no more is looked through on the event loop: a log takes 375 at least, so it has some 500 at most."""
+"""A block that used no more is looked through on the event loop. A log takes 375 at least, so it has 500 at most."""
 
 
 class Reads(Protocol):

@@ -152,7 +152,7 @@ FORMS: Final = frozenset(_FORMS)
 """The methods."""
 
 
-def _envelope(method: str, params: type[_Part]) -> type[_Part]:
+def _envelope(method: str, params: type[_Part]) -> type[msgspec.Struct]:
     """The form of a whole request of a method."""
     fields = [("id", msgspec.Raw), ("jsonrpc", Literal["2.0"]), ("params", params)]
     return msgspec.defstruct(f"_{method}", fields, bases=(_Part,), tag_field="method", tag=method)
