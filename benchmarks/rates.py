@@ -16,6 +16,7 @@ from benchmarks.targets import Target
 from benchmarks.vm_http import Client
 from tests.contracts import dev_account
 from tests.daemon import Daemon
+from zvmd.frames import OneCall
 
 WRITERS = 32
 """Clients that send at the same time; accounts 1 to 32 are theirs."""
@@ -27,6 +28,7 @@ CALLS_APART = 1_000
 """Different calls, in turn: holders of the token and addresses that hold none."""
 CALL_BATCH = 100
 IN_FLIGHT = 128
+MESSAGES_IN_FLIGHT = 2
 
 
 def together(count: int, client: Callable[[int], None]) -> float:
@@ -184,8 +186,34 @@ class Calls:
         client.close()
         return count // CALL_BATCH * CALL_BATCH / seconds
 
+    def many(self, daemon: Daemon, seconds: float) -> float:
+        """Calls per second over QUIC, a hundred in each message and two messages in flight, for so long."""
+        data = [bytes.fromhex(text[2:]) for text in self._data]
+        expected = [bytes.fromhex(text[2:]) for text in self._expected]
+        token = bytes.fromhex(self._token[2:])
+        parts = range(0, CALLS_APART, CALL_BATCH)
+        calls = [[OneCall(token, item) for item in data[first : first + CALL_BATCH]] for first in parts]
+        answers = [expected[first : first + CALL_BATCH] for first in parts]
+
+        async def run() -> float:
+            async with zvmd.connect(_quic(daemon), data_dir=daemon.data_dir) as node:
+                start, numbers = time.perf_counter(), itertools.count()
+
+                async def some() -> int:
+                    done = 0
+                    while time.perf_counter() - start < seconds:
+                        place = next(numbers) % len(calls)
+                        assert await node.call_many_raw(calls[place]) == answers[place]
+                        done += CALL_BATCH
+                    return done
+
+                done = sum(await asyncio.gather(*(some() for _ in range(MESSAGES_IN_FLIGHT))))
+                return done / (time.perf_counter() - start)
+
+        return asyncio.run(run())
+
     def pipelined(self, daemon: Daemon, seconds: float) -> float:
-        """Calls per second over QUIC with 128 in flight, for so long."""
+        """Calls per second over QUIC with 128 in flight, each a message, for so long."""
         data = [bytes.fromhex(text[2:]) for text in self._data]
 
         async def run() -> float:

@@ -47,6 +47,11 @@ class Interruption:
                 for running in self._running:
                     running.halt()
 
+    @property
+    def answer_bytes_left(self) -> int:
+        """What `spend` has left."""
+        return self._answer_bytes_left
+
     def check(self) -> None:
         """Raise the reason if the work is to end."""
         if self.reason is not None:

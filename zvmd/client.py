@@ -17,21 +17,25 @@ messages of `zvmd.frames`; what comes as JSON are the results of `zvmd.results`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from zvmd.abi import AddressLike, address_bytes, encode_values, parse_signature
+from zvmd.abi import AddressLike, Signature, address_bytes, encode_values, parse_signature
 from zvmd.endpoint import Endpoint, find_endpoint
-from zvmd.errors import NoAccount, NotFound, Reverted, UnknownBlock
+from zvmd.errors import MethodNotFound, NoAccount, NotFound, Reverted, UnknownBlock, ZvmdError, error_from
 from zvmd.exchange import Event, EventQueue, Exchange, shut
 from zvmd.frames import (
     BlockName,
     CallContract,
+    CallDone,
+    CallFailed,
+    CallMany,
     CallMethod,
     CallOutcome,
+    CallsDone,
     Cursor,
     DeployContract,
     GetLogs,
@@ -40,6 +44,7 @@ from zvmd.frames import (
     LogBody,
     LogEvent,
     LogsFound,
+    OneCall,
     ReceiptBody,
     ReceiptFound,
     Result,
@@ -54,8 +59,22 @@ from zvmd.results import Block, Fate, SessionChange, Status, result_of
 from zvmd.signing import complete_and_sign
 
 MINED_WITHIN_S = 60.0
+CALL_BYTES = 100
+"""More than a call of `CallMany` takes besides its data."""
 HASH_DIGITS = 66
 """Characters of a hash in 0x-hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call for `Client.call_many`; fields as in `Client.call`."""
+
+    to: AddressLike
+    signature: str
+    values: Sequence[Any] = ()
+    sender: AddressLike | None = None
+    value: int = 0
+    gas: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +170,53 @@ class Client:
         parsed = parse_signature(signature)
         data = parsed.encode(list(values))
         return parsed.decode(await self.call_raw(to, data, sender=sender, value=value, gas=gas, block=block))
+
+    async def call_many(
+        self, calls: Sequence[Call], *, block: BlockName = None
+    ) -> list[tuple[Any, ...] | ZvmdError]:
+        """Decoded return values of each call, or the error that it alone had, in order; all see the same block.
+
+        ``block`` as in `call`; None is the newest when the first of them runs. Raises what concerns all of them, such
+        as `UnknownBlock`, `MethodNotFound` from a node that is too old, and `InvalidInput`.
+        """
+        parsed = [parse_signature(call.signature) for call in calls]
+        raw = [
+            OneCall(
+                address_bytes(call.to),
+                signature.encode(list(call.values)),
+                None if call.sender is None else address_bytes(call.sender),
+                amount_bytes(call.value),
+                call.gas,
+            )
+            for call, signature in zip(calls, parsed, strict=True)
+        ]
+        outputs = await self.call_many_raw(raw, block=block)
+        return [
+            output if isinstance(output, ZvmdError) else decoded(signature, output)
+            for output, signature in zip(outputs, parsed, strict=True)
+        ]
+
+    async def call_many_raw(self, calls: Sequence[OneCall], *, block: BlockName = None) -> list[bytes | ZvmdError]:
+        """Output of each of the calls, as `call_many` without signatures.
+
+        They go in as few messages as the node allows; those behind the first name the block that the first one saw.
+        """
+        connection = self._connection
+        most = connection.welcome.calls_max
+        if not most:
+            raise MethodNotFound("the node is older than CallMany", hint="update it, or make the calls one by one")
+        bytes_max = connection.welcome.request_frame_max_bytes // 2
+        parts = [list(calls[first:end]) for first, end in frames_of(calls, most, bytes_max)]
+        if not parts:
+            return []
+        answers = [await self._call_frame(parts[0], block)]
+        seen = block if block == "pending" else answers[0].block_number
+        answers += await asyncio.gather(*(self._call_frame(part, seen) for part in parts[1:]))
+        return [output_of(outcome) for answer in answers for outcome in answer.outcomes]
+
+    async def _call_frame(self, calls: list[OneCall], block: BlockName) -> CallsDone:
+        request_id = self._connection.next_id()
+        return await self._connection.request(CallMany(request_id, calls, block), request_id, CallsDone)
 
     async def send_raw(self, raw: bytes, *, mined: bool = False) -> Sent:
         """Send a signed transaction; returns when it is durable, or with ``mined`` when it is in a block.
@@ -377,6 +443,34 @@ def connect(
 ) -> Connecting:
     """Connect to a node; see `zvmd.endpoint` for what is found by itself. Raises `ConnectionFailed`."""
     return Connecting(find_endpoint(url, token, certificate, data_dir), timeout)
+
+
+def decoded(signature: Signature, output: bytes) -> tuple[Any, ...] | ZvmdError:
+    """The values of an output, or why it has none of that signature."""
+    try:
+        return signature.decode(output)
+    except ZvmdError as error:
+        return error
+
+
+def output_of(outcome: CallDone | CallFailed) -> bytes | ZvmdError:
+    """A call's output or error."""
+    if isinstance(outcome, CallDone):
+        return outcome.output
+    return error_from(outcome.code, outcome.rpc_code, outcome.message, outcome.hint, outcome.data)
+
+
+def frames_of(calls: Sequence[OneCall], calls_max: int, bytes_max: int) -> Iterator[tuple[int, int]]:
+    """Which calls go into which message: the first, and the one behind the last."""
+    first = size = 0
+    for number, call in enumerate(calls):
+        takes = len(call.data) + CALL_BYTES
+        if number > first and (number - first == calls_max or size + takes > bytes_max):
+            yield first, number
+            first, size = number, 0
+        size += takes
+    if first < len(calls):
+        yield first, len(calls)
 
 
 def amount_bytes(value: int) -> bytes:

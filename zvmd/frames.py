@@ -14,6 +14,7 @@ True
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -128,6 +129,24 @@ class Unsubscribe(Frame, tag=8):
     subscription: Natural
 
 
+class OneCall(msgspec.Struct, array_like=True, gc=False):
+    """One of the calls of `CallMany`; fields as in `CallContract`."""
+
+    to: bytes | None
+    data: bytes = b""
+    sender: bytes | None = None
+    value: bytes = b""
+    gas: Natural | None = None
+
+
+class CallMany(Frame, tag=9):
+    """Calls that all see the same block; answered by `CallsDone`. At most `Welcome.calls_max` of them."""
+
+    id: Natural
+    calls: list[OneCall]
+    block: BlockName = None
+
+
 # -- daemon to client ------------------------------------------------------------------------------
 
 
@@ -139,6 +158,8 @@ class Welcome(Frame, tag=64):
     server: str
     request_frame_max_bytes: int
     in_flight_max: int
+    calls_max: int = 0
+    """Most calls of a `CallMany`; 0: the node is older than that message."""
 
 
 class Result(Frame, tag=65):
@@ -166,6 +187,32 @@ class CallOutcome(Frame, tag=67):
     id: int
     output: bytes
     gas_used: int
+
+
+class CallDone(msgspec.Struct, array_like=True, tag=0, gc=False):
+    """A call of `CallMany` that succeeded."""
+
+    output: bytes
+    gas_used: int
+
+
+class CallFailed(msgspec.Struct, array_like=True, tag=1, gc=False):
+    """A call of `CallMany` that failed; fields as in `Failure`."""
+
+    code: str
+    rpc_code: int
+    message: str
+    hint: str = ""
+    data: Any = None
+
+
+class CallsDone(Frame, tag=77):
+    """What became of each call of a `CallMany`, in its order."""
+
+    id: int
+    block_number: int
+    """Of the block that they saw."""
+    outcomes: list[CallDone | CallFailed]
 
 
 class Sent(Frame, tag=68):
@@ -325,6 +372,7 @@ Request = (
     | DeployContract
     | Subscribe
     | Unsubscribe
+    | CallMany
 )
 Answer = (
     Welcome
@@ -340,6 +388,7 @@ Answer = (
     | SubscriptionEnded
     | SessionEvent
     | TransactionEvent
+    | CallsDone
 )
 
 
@@ -360,6 +409,18 @@ _answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 def encode_frame(message: Frame) -> bytes:
     """Length and body of a message."""
     body = _encoder.encode(message)
+    return len(body).to_bytes(LENGTH_BYTES, "big") + body
+
+
+def encode_outcome(outcome: CallDone | CallFailed) -> bytes:
+    """An outcome for `encode_calls_done`."""
+    return _encoder.encode(outcome)
+
+
+def encode_calls_done(request_id: int, block_number: int, outcomes: Sequence[bytes]) -> bytes:
+    """The frame of a `CallsDone` whose outcomes are encoded already."""
+    fields = (CallsDone.__struct_config__.tag, request_id, block_number, [msgspec.Raw(part) for part in outcomes])
+    body = _encoder.encode(fields)
     return len(body).to_bytes(LENGTH_BYTES, "big") + body
 
 

@@ -89,6 +89,8 @@ class SyncClient:
     fate = _blocking(Client.fate)
     call_raw = _blocking(Client.call_raw)
     call = _blocking(Client.call)
+    call_many = _blocking(Client.call_many)
+    call_many_raw = _blocking(Client.call_many_raw)
     send_raw = _blocking(Client.send_raw)
     send = _blocking(Client.send)
     deploy = _blocking(Client.deploy)

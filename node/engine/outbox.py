@@ -1,4 +1,4 @@
-"""Batches the event loop's requests to the writer, each of which is awaited."""
+"""Batches the event loop's requests to the writer, and the answers that come back from its threads."""
 
 from __future__ import annotations
 

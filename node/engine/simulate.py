@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from chain.environment import BlockEnvironment
 from chain.errors import InsufficientFunds, IntrinsicGasTooLow
@@ -26,7 +26,8 @@ from vm.transaction import simulate_call, simulate_quickly
 ESTIMATE_TOLERANCE_PERCENT = 1
 """How far an estimate may be above the smallest sufficient gas, as in geth (1.5 %)."""
 BALANCE = "what the sender's balance pays for"
-OUT_OF_GAS = Halt.OUT_OF_GAS.name.lower()
+_HALT_NAMES: Final = {halt: halt.name.lower() for halt in Halt}
+OUT_OF_GAS: Final = _HALT_NAMES[Halt.OUT_OF_GAS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def run_call(
         )  # fmt: skip
         if done is not None:
             halt, output, gas_used = done
-            return CallResult(True, False, halt.name.lower(), output, gas_used)
+            return CallResult(True, False, _HALT_NAMES[halt], output, gas_used)
     environment, journal, call = _prepare(situation, fields, overrides)
     sender = fields.sender or ZERO_ADDRESS
     result = simulate_call(situation.machine, environment, situation.block_hash, journal, call, sender, console=console)
@@ -73,7 +74,7 @@ def run_call(
     return CallResult(
         success=halt.is_success,
         reverted=halt.is_revert,
-        halt=Halt(halt).name.lower(),
+        halt=_HALT_NAMES[Halt(halt)],
         output=outcome.code if fields.to is None and halt.is_success else outcome.output,
         gas_used=result.gas_used,
         created=result.contract_address,

@@ -58,7 +58,7 @@ def pages_of(service: RpcService, kind: str, options: Any) -> Pages:
 
 def _heads(service: RpcService, options: Any) -> Pages:
     begin, wants = _cursor_of(options)
-    headers = head_stream(service.backend, service.readers, begin)
+    headers = head_stream(service.backend, service, begin)
     return _noted(service, headers, header_object, lambda header: (header.number, LAST_IN_BLOCK) if wants else None)
 
 
@@ -69,7 +69,7 @@ def _logs(service: RpcService, options: Any) -> Pages:
     if first > last:
         raise InvalidParams(f"fromBlock {first} is above toBlock {last}")
     begin, wants = _cursor_of(given)
-    logs = log_stream(service.backend, service.readers, addresses, topics, begin)
+    logs = log_stream(service.backend, service, addresses, topics, begin)
     within = _only(logs, lambda entry: first <= entry.block_number <= last)
     return _noted(service, within, log_object, lambda entry: (entry.block_number, entry.log_index) if wants else None)
 
@@ -94,7 +94,7 @@ async def _receipt_pages(
         found = receipts_of(service.context, number) or []  # none: the block was taken back meanwhile
         return [receipt for receipt in found if not names or receipt["transactionHash"] in names]
 
-    async for headers in head_stream(service.backend, service.readers, begin):
+    async for headers in head_stream(service.backend, service, begin):
         for header in headers:
             if found := await service.readers.run(lambda number=header.number: read(number)):  # type: ignore[misc]
                 yield [Notification(found, (header.number, LAST_IN_BLOCK) if wants else None)]

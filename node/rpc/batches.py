@@ -1,68 +1,117 @@
-"""The answers of one JSON-RPC batch, as they arrive in any order."""
+"""The answers of one JSON-RPC batch: reads one after the other, submissions at the same time, all else in order."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Hashable, Iterator
 from functools import partial
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 
+from chain.errors import ZvmdError
+from node.ops.futures import settle
+from node.ops.slices import LoopSlice
+from node.rpc.brief import BriefReads
+from node.rpc.cost import Price
+from node.rpc.read_run import Answer, ReadRun
+from node.rpc.readers import Readers
 from node.rpc.work import Work
 
-Answer = bytes | None
-"""None for a notification."""
+READ, SUBMIT, ALONE = "read", "submit", "alone"
+"""How a request may overlap with its neighbours: with other reads, with other submissions, with none."""
 
 
-class BatchAnswers:
-    """Collects them, and counts their bytes for the batch's `Work`. Event loop only."""
+class Batch(NamedTuple):
+    """The requests of a batch, each known by its number."""
 
-    def __init__(self, size: int, work: Work) -> None:
-        self._answers: list[Answer] = [None] * size
-        self._work = work
-        self._left = 0
-        self._fault: BaseException | None = None
-        self._settled: asyncio.Future[None] | None = None
-        self._tasks: set[asyncio.Task[Answer]] = set()
+    overlaps: list[str]
+    """For each request, one of the three."""
+    kinds: list[Hashable | None]
+    """For each read, what `BriefReads.attempt` takes; None to keep it from the event loop."""
+    answer: Callable[[int], Answer]
+    """Makes the answer of a read, on any thread."""
+    refused: Callable[[int, ZvmdError], Answer]
+    """The answer of a read that is not run."""
+    begin: Callable[[int], Coroutine[Any, Any, Answer]]
+    """Makes the answer of a request that is no read."""
+    price: Callable[[int], Price]
+    """What a read may cost."""
 
-    def expect(self) -> None:
-        """One more answer will be `put`."""
-        self._left += 1
+    def behind(self, begin: int) -> Batch:
+        """Its requests from that one on."""
+        return Batch(
+            self.overlaps[begin:],
+            self.kinds[begin:],
+            lambda number: self.answer(begin + number),
+            lambda number, error: self.refused(begin + number, error),
+            lambda number: self.begin(begin + number),
+            lambda number: self.price(begin + number),
+        )
 
-    def put(self, number: int, answer: Any) -> None:
-        """The answer to the request of that number, or the exception that ended it."""
-        if isinstance(answer, BaseException):
-            self._fault = self._fault or answer
+    def groups(self) -> Iterator[tuple[str, int, int]]:
+        """Neighbours that overlap: how, the first of them, and the one behind the last."""
+        end = 0
+        for overlap, members in groupby(self.overlaps):
+            begin, end = end, end + sum(1 for _ in members)
+            if overlap == ALONE:
+                yield from ((overlap, number, number + 1) for number in range(begin, end))
+            else:
+                yield overlap, begin, end
+
+
+class ReadyRun(NamedTuple):
+    """Reads that were begun: all done, if ``settled`` is None."""
+
+    run: ReadRun
+    settled: asyncio.Future[None] | None
+
+
+def begin_reads(
+    batch: Batch, begin: int, end: int, brief: BriefReads, readers: Readers, work: Work
+) -> ReadyRun:
+    """Begin with the reads of a group. Raises what a read raises that no answer is made of."""
+    settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    reads = batch if not begin else batch.behind(begin)
+    kinds, done = reads.kinds[: end - begin], partial(settle, settled)
+    run = ReadRun(brief, readers, work, reads.answer, reads.refused, kinds, done, reads.price)
+    return ReadyRun(run, None if run.start() else settled)
+
+
+async def answer_batch(batch: Batch, brief: BriefReads, readers: Readers, work: Work) -> list[bytes]:
+    """The answers, without those of notifications; some only if ``work`` was stopped because they are too large.
+
+    Raises what ends a request without an answer.
+    """
+    answers: list[Answer] = []
+    for overlap, begin, end in batch.groups():
+        if work.answer_bytes_left < 0:
+            break
+        if overlap == READ:
+            ready = begin_reads(batch, begin, end, brief, readers, work)
+            if ready.settled is not None:
+                await ready.settled
+            answers += ready.run.answers
         else:
-            self._work.spend_answer(len(answer or b""))
-            self._answers[number] = answer
-        self._left -= 1
-        if not self._left and self._settled is not None and not self._settled.done():
-            self._settled.set_result(None)
+            answers += await _together(batch, begin, end, work)
+    return [answer for answer in answers if answer is not None]
 
-    def run(self, number: int, answering: Coroutine[Any, Any, Answer]) -> None:
-        """Have a task make the answer to the request of that number."""
-        self.expect()
-        task = asyncio.get_running_loop().create_task(answering)
-        self._tasks.add(task)
-        task.add_done_callback(partial(self._done, number))
 
-    async def settled(self) -> list[bytes]:
-        """The answers so far, when none is expected any more. Raises what ended one of them."""
-        if self._left:
-            self._settled = asyncio.get_running_loop().create_future()
-            await self._settled
-        if self._fault is not None:
-            raise self._fault
-        return [answer for answer in self._answers if answer is not None]
-
-    def cancel(self) -> None:
-        """Nobody waits any more."""
-        for task in tuple(self._tasks):
+async def _together(batch: Batch, begin: int, end: int, work: Work) -> list[Answer]:
+    """The answers of requests that wait at the same time."""
+    tasks, turn = [], LoopSlice()
+    try:
+        for number in range(begin, end):
+            task = asyncio.get_running_loop().create_task(batch.begin(number))
+            task.add_done_callback(partial(_spend, work))
+            tasks.append(task)
+            await turn.rest()
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
             task.cancel()
 
-    def _done(self, number: int, task: asyncio.Task[Answer]) -> None:
-        self._tasks.discard(task)
-        if task.cancelled():
-            self.put(number, asyncio.CancelledError())
-        else:
-            self.put(number, task.exception() or task.result())
+
+def _spend(work: Work, task: asyncio.Task[Answer]) -> None:
+    """Count an answer as it arrives: above the limit what still runs is stopped."""
+    if not task.cancelled() and task.exception() is None:
+        work.spend_answer(len(task.result() or b""))

@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from enum import Enum, auto
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, TypeAlias, TypeVar
 
 from chain.backoff import Attempts
 from chain.brief import NotInMemory, TakesLong, run_briefly
 from node.api.errors import LimitExceeded
+from node.ops.slices import SLICE_SECONDS
 from node.rpc.limits import RpcLimits
 from node.rpc.readers import Readers
 from vm.interruption import Interruption, run_interruptible
@@ -43,6 +44,7 @@ class _Long(Enum):
 
 LONG: Final = _Long.LONG
 """In place of a value: the read has to go to the readers."""
+OrLong: TypeAlias = T | Literal[_Long.LONG]
 
 
 class BriefReads:
@@ -62,7 +64,7 @@ class BriefReads:
         self.left = 0
         """Attempts given up since the start."""
 
-    def attempt(self, job: Callable[[], T], kind: Hashable) -> T | Literal[_Long.LONG]:
+    def attempt(self, job: Callable[[], T], kind: Hashable) -> OrLong[T]:
         """The job's value, or `LONG` if it has to run on a reader thread. Raises what ``job`` raises.
 
         ``kind`` names reads of which one takes about as long as another.
@@ -88,6 +90,51 @@ class BriefReads:
             self._spent_s += time.monotonic() - begun
         self.done += 1
         return value  # type: ignore[return-value]  # what the job returned
+
+    def attempt_some(
+        self, job: Callable[[int], object], kinds: Sequence[Hashable | None], first: int
+    ) -> tuple[int, bool]:
+        """Run the jobs of these kinds from number ``first`` on, for a slice of time at most.
+
+        Returns the number of the next, and whether that may be tried in another turn of the loop; else it has to run
+        on a reader thread. A job of kind None has to anyway. Raises what ``job`` raises.
+        """
+        if not self._limits.short_road or self._readers.is_busy:
+            return first, False
+        if not self._has_time():
+            return first, True
+        number, may_go_on, count, attempts = first, True, len(kinds), self._attempts
+        interruption = Interruption(self._limits.answer_size_max_bytes, self._too_large)
+        begun = time.monotonic()
+
+        def run() -> None:
+            nonlocal number, may_go_on
+            end = begun + SLICE_SECONDS
+            while number < count:
+                kind = kinds[number]
+                if kind is None or not attempts.is_due(kind):
+                    may_go_on = False
+                    return
+                job(number)
+                number += 1
+                if time.monotonic() >= end:
+                    return
+
+        self._sentinel.watch(interruption)
+        try:
+            run_briefly(lambda: run_interruptible(interruption, run))
+        except NotInMemory:
+            self.left += 1
+            may_go_on = False
+        except TakesLong:
+            self.left += 1
+            attempts.failed(kinds[number])
+            may_go_on = False
+        finally:
+            self._sentinel.release()
+            self._spent_s += time.monotonic() - begun
+            self.done += number - first
+        return number, may_go_on
 
     def status(self) -> dict[str, int]:
         """For ``zvmd_status``."""

@@ -80,13 +80,7 @@ class Call:
 
     def run(self) -> Any:
         """Answer of a read. Raises `ZvmdError`; a bug becomes `InternalError`."""
-        if (audit := audit_of(self.context, self.method)) is not None:
-            note_call(audit, self.context.caller, self.method.name, self.arguments, "read")
-        try:
-            return self.method.handler(self.context, *self.arguments)
-        except Exception as error:
-            self._tell(error)
-            raise
+        return run_read(self.method, self.context, self.arguments)
 
     def start(self) -> Coroutine[Any, Any, Any]:
         """The coroutine that answers, after the audit log has a record of what it must tell of."""
@@ -99,15 +93,27 @@ class Call:
         try:
             return await self.method.handler(self.context, *self.arguments)
         except Exception as error:
-            self._tell(error)
+            _tell(self.method, self.context, error)
             raise
 
-    def _tell(self, error: Exception) -> None:
-        """Report damage to the node. Raises `InternalError` for a bug."""
-        if isinstance(error, StateStoreCorrupt):
-            self.context.damaged(error)
-        elif not isinstance(error, ZvmdError):
-            raise internal_error(self.method.name, error) from error
+
+def run_read(method: Method, context: Context, arguments: list[Any]) -> Any:
+    """Answer of a read. Raises `ZvmdError`; a bug becomes `InternalError`."""
+    if (audit := audit_of(context, method)) is not None:
+        note_call(audit, context.caller, method.name, arguments, "read")
+    try:
+        return method.handler(context, *arguments)
+    except Exception as error:
+        _tell(method, context, error)
+        raise
+
+
+def _tell(method: Method, context: Context, error: Exception) -> None:
+    """Report damage to the node. Raises `InternalError` for a bug."""
+    if isinstance(error, StateStoreCorrupt):
+        context.damaged(error)
+    elif not isinstance(error, ZvmdError):
+        raise internal_error(method.name, error) from error
 
 
 def internal_error(name: str, error: Exception) -> InternalError:

@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from chain.errors import ZvmdError
 from node.api.backend import Backend
-from node.ops.slices import LoopSlice
-from node.rpc.batches import BatchAnswers
-from node.rpc.brief import LONG, BriefReads
+from node.rpc.batches import ALONE, READ, SUBMIT, Batch, ReadyRun, answer_batch, begin_reads
+from node.rpc.brief import LONG, BriefReads, OrLong
 from node.rpc.caller import NODE, Caller
 from node.rpc.context import Context
-from node.rpc.cost import CHEAP, PART, Order, Price, kind_of, price_of, price_of_gas
-from node.rpc.dispatch import Body, Call, Dispatcher, Request, is_small
+from node.rpc.cost import CHEAP, NOTHING_KNOWN, PART, Order, Price, kind_of, price_of, price_of_gas
+from node.rpc.dispatch import Body, Call, Dispatcher, Request, is_small, run_read
 from node.rpc.errors import NodeBusy, RateExceeded
 from node.rpc.held import Held
+from node.rpc.limits import RpcLimits
 from node.rpc.methods import load_methods
+from node.rpc.read_run import Answer
 from node.rpc.readers import Readers
-from node.rpc.registry import find_method, known_method
+from node.rpc.registry import Method, find_method, known_method
 from node.rpc.strict_json import LARGE_BYTES
 from node.rpc.typed import TypedRequest
 from node.rpc.typed import decode as decode_typed
+from node.rpc.typed import decode_batch as decode_typed_batch
 from node.rpc.work import ConnectedClient, ConnectionMethods, Shares, Work
 from vm.interruption import checkpoint
 
 JOINED_BYTES = 128 * 1024
 """Answers of a batch that are together larger are joined on a reader thread."""
+TYPED_BATCH_BYTES = 24 * 1024
+"""A batch of usual requests up to this size is decoded on the event loop: in half a millisecond."""
+CONTEXTS_KEPT = 512
+INLINE = "inline"
+"""The kind of all reads that are never long (`BriefReads.attempt`)."""
+
+
+T = TypeVar("T")
+Begun = bytes | Coroutine[Any, Any, bytes | None] | None
+"""An answer, None to notifications, or the coroutine that has it."""
 
 
 class RpcService:
@@ -46,6 +58,8 @@ class RpcService:
         """Short reads on the event loop, instead of on the reader threads."""
         self.held = held
         """Bytes of large bodies and answers, of all transports."""
+        self._contexts: dict[int, Context] = {}
+        """Of callers with usual requests, by their identities, which the contexts keep."""
 
     @property
     def backend(self) -> Backend:
@@ -65,6 +79,15 @@ class RpcService:
         if call.method.inline:
             return call.run()
         return await self.readers.run(call.run)
+
+    async def read(self, job: Callable[[], T]) -> T:
+        """Its value, from a reader thread."""
+        return await self.readers.run(job)
+
+    async def read_soon(self, job: Callable[[], T], kind: Hashable) -> T:
+        """Its value, at once if it is short, else from a reader thread; ``kind`` as for `BriefReads.attempt`."""
+        value = self.brief.attempt(job, kind)
+        return await self.readers.run(job) if value is LONG else value
 
     async def answer(
         self,
@@ -89,7 +112,7 @@ class RpcService:
         caller: Caller = NODE,
         methods: ConnectionMethods | None = None,
         stream_id: int | None = None,
-    ) -> bytes | Coroutine[Any, Any, bytes | None] | None:
+    ) -> Begun:
         """`answer` if nothing has to be waited for, else the coroutine that has it.
 
         ``stream_id`` is for clients that may leave a single request (`ConnectedClient.leave`).
@@ -97,15 +120,41 @@ class RpcService:
         client = client or ConnectedClient()
         client.is_of(caller, self.shares)
         size = sum(map(len, body)) if isinstance(body, list) else len(body)
-        if size > LARGE_BYTES:
+        is_usual = self.context.limits.short_road and caller.rate is None
+        if size > (TYPED_BATCH_BYTES if is_usual else LARGE_BYTES):
             parts = body if isinstance(body, list) else [body]
             return self._answer_large(parts, client.working(self.context.limits, stream_id, methods), caller)
         if isinstance(body, list):
             body = b"".join(body)
-        if self.context.limits.short_road and caller.rate is None:
-            typed = decode_typed(body)
-            if typed is not None and caller.rights.allow(typed.method.name):
-                return self._answer_typed(typed, client, caller, stream_id)
+        if is_usual and (begun := self._begin_usual(body, client, caller, stream_id)) is not LONG:
+            return begun
+        if size > LARGE_BYTES:
+            return self._answer_large([body], client.working(self.context.limits, stream_id, methods), caller)
+        return self._begin_strict(body, client, caller, methods, stream_id)
+
+    def _begin_usual(
+        self, body: bytes, client: ConnectedClient, caller: Caller, stream_id: int | None
+    ) -> OrLong[Begun]:
+        """`begin` for usual requests; `LONG` if this is none."""
+        allows = caller.rights.allow
+        if body[:1] == b"[":
+            typed = decode_typed_batch(body, self.context.limits)
+            if typed is None or not all(allows(request.method.name) for request in typed):
+                return LONG
+            return self._begin_typed_batch(typed, client, caller, stream_id)
+        if len(body) > LARGE_BYTES or (one := decode_typed(body)) is None or not allows(one.method.name):
+            return LONG
+        return self._answer_typed(one, client, caller, stream_id)
+
+    def _begin_strict(
+        self,
+        body: bytes,
+        client: ConnectedClient,
+        caller: Caller,
+        methods: ConnectionMethods | None,
+        stream_id: int | None,
+    ) -> Begun:
+        """`begin` for a body that is not large, and not usual."""
         decoded = self._decoded(body, caller)
         self._charge(decoded, caller)
         if isinstance(decoded, bytes):
@@ -123,43 +172,134 @@ class RpcService:
 
     def _answer_typed(
         self, request: TypedRequest, client: ConnectedClient, caller: Caller, stream_id: int | None
-    ) -> bytes | Coroutine[Any, Any, bytes | None] | None:
-        """The answer to a read, at once if it is short."""
-        name, dispatcher = request.method.name, self.dispatcher
-        call = Call(request.method, self.context.of(caller), request.arguments)
-
-        def job() -> bytes:
-            try:
-                checkpoint()
-                return dispatcher.encode_result(request.id, call.run(), name)
-            except ZvmdError as error:
-                return dispatcher.encode_error(request.id, error, name)
-
-        if request.method.brief and (answer := self.brief.attempt(job, request.kind)) is not LONG:
+    ) -> Begun:
+        """The answer to a usual request, at once if it is short."""
+        method, context = request.method, self._context_of(caller)
+        job = partial(self._read_typed, request, context)
+        if method.inline:
+            return job()
+        if method.brief and (answer := self.brief.attempt(job, request.kind)) is not LONG:
             return answer
         limits = self.context.limits
-        price = Price(request.kind, 0.0) if name in CHEAP else price_of_gas(limits, request.kind, call.arguments[0].gas)
+        if method.is_coroutine:
+            return self._in_work(self._wait_typed(request, context), client.working(limits, stream_id))
+        price = _price_of(limits, request)
         try:
             order = Order(self.readers.admit(client.share, (price,)), price)
         except NodeBusy as busy:
-            busy.answer = dispatcher.encode_error(request.id, busy, name)
+            busy.answer = self._refused_typed(request, busy)
             raise
         return self._answer_elsewhere(request, job, client.working(limits, stream_id, order=order))
 
-    async def _answer_elsewhere(self, request: TypedRequest, job: Callable[[], bytes], work: Work) -> bytes | None:
+    def _context_of(self, caller: Caller) -> Context:
+        """The context for a caller; making one takes as long as decoding a request."""
+        seen = self._contexts.get(id(caller))
+        if seen is None or seen.limits is not self.context.limits:
+            if len(self._contexts) >= CONTEXTS_KEPT:
+                self._contexts.clear()
+            seen = self._contexts[id(caller)] = self.context.of(caller)
+        return seen
+
+    def _read_typed(self, request: TypedRequest, context: Context) -> bytes:
+        """The answer to a read."""
+        identity, method, arguments, _ = request
+        try:
+            checkpoint()
+            return self.dispatcher.encode_result(identity, run_read(method, context, arguments), method.name)
+        except ZvmdError as error:
+            return self.dispatcher.encode_error(identity, error, method.name)
+
+    async def _wait_typed(self, request: TypedRequest, context: Context) -> bytes:
+        """The answer to what is no read."""
+        identity, method, arguments, _ = request
+        try:
+            result = await Call(method, context, arguments).start()
+        except ZvmdError as error:
+            return self.dispatcher.encode_error(identity, error, method.name)
+        return self.dispatcher.encode_result(identity, result, method.name)
+
+    async def _answer_elsewhere(self, request: TypedRequest, job: Callable[[], Answer], work: Work) -> bytes | None:
         with work:
             try:
                 return await self.readers.run(job, work)
             except ZvmdError as error:
-                return self.dispatcher.encode_error(request.id, error, request.method.name)
+                return self._refused_typed(request, error)
+
+    async def _in_work(self, answering: Coroutine[Any, Any, Answer], work: Work) -> bytes | None:
+        with work:
+            return await answering
+
+    def _batch_of(self, requests: Sequence[TypedRequest], caller: Caller) -> Batch:
+        """Usual requests, as what makes their answers."""
+        context = self._context_of(caller)
+        return Batch(
+            [_overlap(request.method) for request in requests],
+            [INLINE if request.method.inline else request.kind for request in requests],
+            lambda number: self._read_typed(requests[number], context),
+            lambda number, error: self._refused_typed(requests[number], error),
+            lambda number: self._wait_typed(requests[number], context),
+            lambda number: _price_of(self.context.limits, requests[number]),
+        )
+
+    def _refused_typed(self, request: TypedRequest, error: ZvmdError) -> bytes:
+        return self.dispatcher.encode_error(request.id, error, request.method.name)
+
+    def _begin_typed_batch(
+        self, requests: Sequence[TypedRequest], client: ConnectedClient, caller: Caller, stream_id: int | None
+    ) -> Begun:
+        """The answer to usual requests, at once if they are short."""
+        batch, work = self._batch_of(requests, caller), client.working(self.context.limits, stream_id)
+        if any(overlap != READ for overlap in batch.overlaps):
+            work.order = self._admit_typed(requests, client)
+            return self._answer_mixed(batch, work)
+        if not client.share.is_idle:
+            work.order = self._admit_typed(requests, client)
+        ready = begin_reads(batch, 0, len(requests), self.brief, self.readers, work)
+        spent = self.context.limits.answer_size_max_bytes - work.answer_bytes_left
+        if ready.settled is None and work.answer_bytes_left >= 0 and spent <= JOINED_BYTES:
+            return _joined([answer for answer in ready.run.answers if answer is not None])
+        if work.order is NOTHING_KNOWN:
+            work.order = Order(self.readers.expected(batch.price(number) for number in range(len(requests))))
+        return self._answer_ready(ready, work)
+
+    def _admit_typed(self, requests: Sequence[TypedRequest], client: ConnectedClient) -> Order:
+        """As `_admit`, for usual requests."""
+        limits = self.context.limits
+        try:
+            return Order(self.readers.admit(client.share, [_price_of(limits, request) for request in requests]))
+        except NodeBusy as busy:
+            busy.answer = _joined([self._refused_typed(request, busy) for request in requests]) or b""
+            raise
+
+    async def _answer_ready(self, ready: ReadyRun, work: Work) -> bytes | None:
+        with work:
+            if ready.settled is not None:
+                await ready.settled
+            return await self._join([answer for answer in ready.run.answers if answer is not None], work)
+
+    async def _answer_mixed(self, batch: Batch, work: Work) -> bytes | None:
+        with work:
+            return await self._answer_batch(batch, work)
 
     async def _answer_large(self, body: list[bytes], work: Work, caller: Caller) -> bytes | None:
         with work:
-            decoded = await self.readers.run(lambda: self._decoded(b"".join(body), caller), work)
+            decoded = await self.readers.run(lambda: self._decoded_large(b"".join(body), caller), work)
+            if isinstance(decoded, list):
+                work.take(self._admit_typed(decoded, work.client))
+                return await self._answer_batch(self._batch_of(decoded, caller), work)
             self._charge(decoded, caller)
             if isinstance(decoded, Body):
                 work.take(self._admit(decoded, work.client))
             return await self._answer_decoded(decoded, work)
+
+    def _decoded_large(self, body: bytes, caller: Caller) -> Body | list[TypedRequest] | bytes:
+        """As `_decoded`; usual requests typed."""
+        limits, allows = self.context.limits, caller.rights.allow
+        if limits.short_road and caller.rate is None and body[:1] == b"[":
+            typed = decode_typed_batch(body, limits)
+            if typed is not None and all(allows(request.method.name) for request in typed):
+                return typed
+        return self._decoded(body, caller)
 
     async def _answer_small(self, decoded: Body, work: Work) -> bytes | None:
         with work:
@@ -206,54 +346,41 @@ class RpcService:
     async def _answer_decoded(self, decoded: Body | bytes, work: Work) -> bytes | None:
         if isinstance(decoded, bytes):
             return decoded
-        if decoded.is_batch:
-            return await self._answer_batch(decoded, work)
-        return await self._answer_one(decoded.requests[0], work)
+        if not decoded.is_batch:
+            return await self._answer_one(decoded.requests[0], work)
+        return await self._answer_batch(self._batch_of_any(decoded.requests, work), work)
 
-    async def _answer_batch(self, body: Body, work: Work) -> bytes | None:
-        """Neighbouring reads run together, so do submissions; everything else keeps its order.
+    def _batch_of_any(self, requests: Sequence[Request], work: Work) -> Batch:
+        """Requests as they were decoded strictly, as what makes their answers."""
 
-        The answers are counted as they arrive: above the limit what still runs is stopped, and one error is the answer.
-        """
-        batch = BatchAnswers(len(body.requests), work)
-        kind_before, turn = "", LoopSlice()
-        try:
-            for number, request in enumerate(body.requests):
-                kind = "alone" if request.method in work.methods else self._kind(request)
-                if kind != kind_before or kind == "alone":
-                    await batch.settled()
-                kind_before = kind
-                if work.answer_bytes_left < 0:
-                    break
-                if kind == "read":
-                    self._start_read(request, work, batch, number)
-                else:
-                    batch.run(number, self._answer_one(request, work))
-                await turn.rest()
-            answers = await batch.settled()
-        finally:
-            batch.cancel()
+        def overlap(request: Request) -> str:
+            method = known_method(request.method)
+            return ALONE if request.method in work.methods else READ if method is None else _overlap(method)
+
+        def kind(request: Request) -> Hashable | None:
+            method = known_method(request.method)
+            if request.is_large or method is None:
+                return None
+            return INLINE if method.inline else kind_of(method.name, request.params) if method.brief else None
+
+        return Batch(
+            [overlap(request) for request in requests],
+            [kind(request) for request in requests],
+            lambda number: self._encoded(requests[number])(),
+            lambda number, error: self._refused(requests[number], error),
+            lambda number: self._answer_one(requests[number], work),
+            lambda number: requests[number].price,
+        )
+
+    async def _answer_batch(self, batch: Batch, work: Work) -> bytes | None:
+        """The answers are counted as they arrive: above the limit one error is the answer."""
+        return await self._join(await answer_batch(batch, self.brief, self.readers, work), work)
+
+    async def _join(self, answers: list[bytes], work: Work) -> bytes | None:
         if work.answer_bytes_left < 0 and work.reason is not None:
             return self.dispatcher.encode_error(None, work.reason)
-        join = partial(self.dispatcher.join, body, answers)
-        return join() if sum(map(len, answers)) <= JOINED_BYTES else await self.readers.run(join, work)
-
-    @staticmethod
-    def _kind(request: Request) -> str:
-        """How a request of a batch may overlap with its neighbours: read, submit or alone."""
-        method = known_method(request.method)
-        if method is None or not method.is_coroutine:
-            return "read"
-        return "submit" if method.overlaps else "alone"
-
-    def _start_read(self, request: Request, work: Work, batch: BatchAnswers, number: int) -> None:
-        """Have a reader make the answer of a read or a refusal."""
-        done = partial(batch.put, number)
-        batch.expect()
-        try:
-            self.readers.submit(self._encoded(request), done, work, request.price)
-        except ZvmdError as error:
-            done(self._refused(request, error))
+        is_small = sum(map(len, answers)) <= JOINED_BYTES
+        return _joined(answers) if is_small else await self.readers.run(partial(_joined, answers), work)
 
     def _encoded(self, request: Request) -> Callable[[], bytes | None]:
         """A read, from its parameters to its encoded answer; what is not large is prepared now."""
@@ -307,3 +434,23 @@ class RpcService:
         """Stop the threads."""
         self.brief.close()
         self.readers.close()
+
+
+def _overlap(method: Method) -> str:
+    """How a request of a batch may overlap with its neighbours."""
+    if not method.is_coroutine:
+        return READ
+    return SUBMIT if method.overlaps else ALONE
+
+
+def _price_of(limits: RpcLimits, request: TypedRequest) -> Price:
+    """The price of a usual request."""
+    name = request.method.name
+    if name in CHEAP:
+        return Price(request.kind, 0.0)
+    return price_of_gas(limits, request.kind, request.arguments[0].gas) if name == "eth_call" else PART
+
+
+def _joined(answers: list[bytes]) -> bytes | None:
+    """The answer to a batch; None if it had only notifications."""
+    return b"[" + b",".join(answers) + b"]" if answers else None

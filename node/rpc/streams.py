@@ -7,18 +7,30 @@ vanish, unless a development call brings the chain back: the stream goes on from
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from typing import Any, Protocol
 
 from chain.blocks import Header
 from chain.types import Address, Hash32
 from node.api.chain import ChainReader
 from node.api.types import LogPosition
-from node.rpc.readers import Readers
 from storage.blocks.logs import FoundLog, LogQuery
 
 PAGE_LOGS = 1000
 PAGE_BLOCKS = 256
 END_OF_BLOCK = 2**62
+LOOKED_AT_GAS = 200_000
+"""A block that used no more is looked through on the event loop. A log takes 375 at least, so it has 500 at most."""
+
+
+class Reads(Protocol):
+    """Runs reads (`node.rpc.service.RpcService`)."""
+
+    async def read(self, job: Callable[[], Any]) -> Any:
+        """Its value, from a reader thread."""
+
+    async def read_soon(self, job: Callable[[], Any], kind: Hashable) -> Any:
+        """Its value, at once if it is short, else from a reader thread."""
 
 
 class RewindCursor:
@@ -34,7 +46,7 @@ class RewindCursor:
         return lowest
 
 
-async def head_stream(chain: ChainReader, readers: Readers, cursor: LogPosition | None) -> AsyncIterator[list[Header]]:
+async def head_stream(chain: ChainReader, reads: Reads, cursor: LogPosition | None) -> AsyncIterator[list[Header]]:
     """Headers after the cursor, without an end; without a cursor those after the current head."""
     following = (cursor.block_number if cursor else chain.head().number) + 1
     rewinds = RewindCursor(chain)
@@ -51,15 +63,15 @@ async def head_stream(chain: ChainReader, readers: Readers, cursor: LogPosition 
             return [header for header in found if header is not None]
 
         if last == head == following:
-            yield [chain.head()] if chain.head().number == head else await readers.run(read)
+            yield [chain.head()] if chain.head().number == head else await reads.read(read)
         else:
-            yield await readers.run(read)
+            yield await reads.read(read)
         following = last + 1
 
 
 async def log_stream(
     chain: ChainReader,
-    readers: Readers,
+    reads: Reads,
     addresses: frozenset[Address],
     topics: tuple[frozenset[Hash32], ...],
     cursor: LogPosition | None,
@@ -78,10 +90,23 @@ async def log_stream(
             continue
         last = min(head, first + PAGE_BLOCKS - 1)
         query = LogQuery(first, last, addresses, topics, after=None if whole else position, limit=PAGE_LOGS)
-        entries = list(await readers.run(lambda query=query: chain.logs(query)))  # type: ignore[misc]
+        entries = list(await _logs(chain, reads, query))
         if len(entries) == PAGE_LOGS:
             position = LogPosition(entries[-1].block_number, entries[-1].log_index)
         else:
             position = LogPosition(last, END_OF_BLOCK)
         if entries:
             yield entries
+
+
+async def _logs(chain: ChainReader, reads: Reads, query: LogQuery) -> Sequence[FoundLog]:
+    """The logs asked for; those of a small new block need no thread."""
+
+    def find() -> Sequence[FoundLog]:
+        return chain.logs(query)
+
+    newest = chain.head()
+    if query.from_block == query.to_block == newest.number and newest.gas_used <= LOOKED_AT_GAS:
+        found: Sequence[FoundLog] = await reads.read_soon(find, "logs of a new block")
+        return found
+    return await reads.read(find)  # type: ignore[no-any-return]

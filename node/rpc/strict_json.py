@@ -50,6 +50,16 @@ def decode(body: bytes, limits: RpcLimits) -> Any:
     return value
 
 
+def is_within(body: bytes, limits: RpcLimits) -> bool:
+    """Whether `decode` takes a body of that size, and as many values as it has."""
+    if len(body) <= LARGE_BYTES:
+        return True
+    most = limits.json_values_max
+    return len(body) <= limits.body_size_max_bytes and all(
+        sum(map(body.count, marks)) <= most for marks in _COUNTED
+    )
+
+
 @lru_cache(maxsize=8)
 def _decoder(digits_max: int) -> json.JSONDecoder:
     """Made once: that takes longer than decoding a small body."""

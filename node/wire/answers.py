@@ -28,6 +28,7 @@ from node.rpc.streams import head_stream, log_stream
 from node.rpc.strict_json import LARGE_BYTES
 from node.rpc.work import ConnectedClient, Work
 from node.wire import codec
+from node.wire.calls import ManyCalls
 from node.wire.errors import TooManySubscriptions
 from node.wire.limits import WireLimits
 from storage.blocks.logs import FoundLog, LogQuery
@@ -35,6 +36,7 @@ from vm.interruption import checkpoint
 from zvmd.frames import (
     PROTOCOL_VERSION,
     CallContract,
+    CallMany,
     CallMethod,
     CallOutcome,
     DeployContract,
@@ -76,6 +78,7 @@ def welcome_of(service: RpcService, limits: WireLimits) -> Welcome:
         backend.client_version,
         limits.request_frame_max_bytes,
         limits.in_flight_max,
+        service.context.limits.batch_size_max,
     )
 
 
@@ -136,6 +139,8 @@ class Answerer:
             self._submit(peer, stream_id, request, size_bytes, lambda: read(request), price, _kind_of(request))
         elif isinstance(request, CallMethod):
             self._call_method(peer, stream_id, request, size_bytes)
+        elif isinstance(request, CallMany):
+            self._call_many(peer, stream_id, request, size_bytes)
         elif isinstance(request, GetReceipt) and not request.wait_ms:
             find = partial(self._receipt, request.id, request.hash)
             price = _price_of(self._context.limits, request)
@@ -278,6 +283,17 @@ class Answerer:
         else:
             self._submit(peer, stream_id, request, size_bytes, lambda: Result(request.id, prepare().run()), price)
 
+    def _call_many(self, peer: Peer, stream_id: int, request: CallMany, size_bytes: int) -> None:
+        work = Work(self._context.limits, peer.client, stream_id)
+
+        def done(frame: bytes) -> None:
+            peer.client.end(work)
+            peer.answered(stream_id, size_bytes)
+            peer.write(stream_id, frame)
+
+        peer.client.begin(work)
+        ManyCalls(self._service, self._context.of(peer.caller), request, work, done).start()
+
     def _call_contract(self, request: CallContract) -> Frame:
         context = self._context
         at = context.need_block(codec.block_of(request.block))
@@ -291,7 +307,7 @@ class Answerer:
     async def _deploy_contract(self, request: DeployContract) -> Frame:
         backend = self._context.backend
         sent = await backend.send_from(codec.creation_of(request), "mined")
-        found = await self._service.readers.run(lambda: self._receipt(request.id, sent.hash))
+        found = await self._service.read_soon(lambda: self._receipt(request.id, sent.hash), GetReceipt)
         contract = found.receipt.contract if found.receipt is not None and found.receipt.status else None
         return Sent(request.id, sent.hash, sent.lsn, sent.block_number, contract)
 
@@ -303,7 +319,7 @@ class Answerer:
                 while True:
                     # The head is read before the look-up: a block sealed between them ends the wait at once.
                     following = backend.head().number + 1
-                    found = await self._service.readers.run(lambda: self._receipt(request.id, wanted))
+                    found = await self._service.read_soon(lambda: self._receipt(request.id, wanted), GetReceipt)
                     if found.receipt is not None:
                         return found
                     await backend.wait_for_block(following)
@@ -359,12 +375,12 @@ class Answerer:
         peer.subscriptions[number] = peer.spawn(self._stream(peer, stream_id, size_bytes, number, pages))
 
     def _pages(self, request: Subscribe, number: int) -> AsyncIterator[bytes]:
-        backend, readers = self._context.backend, self._service.readers
+        backend, service = self._context.backend, self._service
         if request.kind == "session":
             return self._session_pages(request, number)
         cursor = codec.cursor_of(request.cursor)
         if request.kind == "heads":
-            return self._head_pages(number, head_stream(backend, readers, cursor))
+            return self._head_pages(number, head_stream(backend, service, cursor))
         if request.kind == "transactions":
             if cursor is not None:
                 raise InvalidParams("a subscription of kind 'transactions' has no cursor")
@@ -372,7 +388,7 @@ class Answerer:
         if request.kind != "logs":
             raise InvalidParams(f"kind is 'heads', 'logs', 'transactions' or 'session', not {request.kind[:60]!r}")
         addresses = frozenset(codec.address_of(item) for item in request.addresses)
-        logs = log_stream(backend, readers, addresses, codec.topics_of(request.topics), cursor)
+        logs = log_stream(backend, service, addresses, codec.topics_of(request.topics), cursor)
         return self._log_pages(number, logs)
 
     def _session_pages(self, request: Subscribe, number: int) -> AsyncIterator[bytes]:

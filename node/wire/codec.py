@@ -21,6 +21,7 @@ from zvmd.frames import (
     Failure,
     HeadBody,
     LogBody,
+    OneCall,
     ReceiptBody,
     TransactionBody,
 )
@@ -71,8 +72,8 @@ def topics_of(topics: Sequence[Sequence[bytes]]) -> tuple[frozenset[Hash32], ...
     return tuple(frozenset(hash_of(choice) for choice in choices) for choices in topics)
 
 
-def call_of(request: CallContract) -> CallFields:
-    """The simulated call of a message."""
+def call_of(request: CallContract | OneCall) -> CallFields:
+    """The simulated call of a message. Raises `InvalidParams`."""
     return CallFields(
         sender=None if request.sender is None else address_of(request.sender),
         to=None if request.to is None else address_of(request.to),

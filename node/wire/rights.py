@@ -15,6 +15,7 @@ from node.sessions.rights import Right
 from node.wire.errors import GuestRefused
 from zvmd.frames import (
     CallContract,
+    CallMany,
     CallMethod,
     DeployContract,
     GetLogs,
@@ -27,6 +28,7 @@ from zvmd.frames import (
 
 SCOPES: Final[dict[type[Request], Scope]] = {
     CallContract: Scope.READ,
+    CallMany: Scope.READ,
     GetLogs: Scope.READ,
     GetReceipt: Scope.READ,
     SendTransaction: Scope.SEND,
@@ -36,9 +38,13 @@ SCOPES: Final[dict[type[Request], Scope]] = {
 
 
 def admit(request: Request, caller: Caller) -> None:
-    """Count the request against the caller's rate. Raises `RateExceeded` and what `check_rights` raises."""
+    """Count the request, or each of its calls, against the caller's rate.
+
+    Raises `RateExceeded`, and what `check_rights` raises.
+    """
     check_rights(request, caller)
-    if caller.rate is not None and (wait_s := caller.rate.take(1)):
+    count = max(1, len(request.calls)) if isinstance(request, CallMany) else 1
+    if caller.rate is not None and (wait_s := caller.rate.take(count)):
         raise RateExceeded(f"this token may make {caller.rate.per_second} requests a second", wait_s)
 
 
