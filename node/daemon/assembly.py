@@ -17,7 +17,7 @@ from node.auth.tokens import TokenChecker, load_or_create_token
 from node.daemon.https import HttpTls
 from node.daemon.opening import OpenedChain, is_of_dev
 from node.daemon.panic import distrust, panic
-from node.daemon.serving import rpc_limits
+from node.daemon.serving import Servers, rpc_limits, start_servers
 from node.daemon.sockets import socket_paths, sockets_there
 from node.daemon.voice import Voice, transcript_of
 from node.doors.doors import Doors
@@ -31,6 +31,7 @@ from node.engine.limit_usage import limit_usage
 from node.engine.node import Node
 from node.engine.publications import Publications
 from node.http3.counts import Http3Counts
+from node.ops.acts import act_record
 from node.ops.audit import AuditLog
 from node.ops.jobs import Jobs
 from node.ops.lines import restarts_of_standard_streams
@@ -71,6 +72,17 @@ class DaemonParts:
     restarts: Restarts
     https: HttpTls
     http3: Http3Counts
+
+    def note_start(self, accept_data_loss: int) -> None:
+        """Record a start that may have cut the log before this LSN; 0 stands for none."""
+        if accept_data_loss:
+            self.audit.note(**act_record("start --accept-data-loss", "done", {"lsn": accept_data_loss}))
+
+    async def serve(self, settings: Settings, public: bool) -> Servers:
+        """Begin to listen: `start_servers`."""
+        return await start_servers(
+            settings, self.service, self.doors, self.https, self.audit, public, self.http3
+        )
 
 
 def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: Notifier) -> DaemonParts:

@@ -17,13 +17,12 @@ from node.daemon.assembly import assemble
 from node.daemon.doors import announce, seed, try_doors
 from node.daemon.opening import OpenedChain, open_chain
 from node.daemon.periodic import CERTIFICATES, register_jobs, seal_at_intervals
-from node.daemon.serving import Servers, check_listeners, local_address, start_servers
+from node.daemon.serving import Servers, check_listeners, local_address
 from node.daemon.signals import Signals
 from node.daemon.voice import Voice, lacking
 from node.daemon.watch import presence_of
 from node.engine.committer import Committer
 from node.indexing.remote import RemoteWriter
-from node.ops.acts import act_record
 from node.ops.descriptors import raise_file_limit
 from node.ops.jobs import Jobs
 from node.ops.memory import only_chosen_collections, tune_malloc
@@ -66,13 +65,10 @@ async def run_daemon(
         await end(opened.close)
         raise
     committer, jobs = parts.committer, parts.jobs
-    if accept_data_loss:
-        parts.audit.note(**act_record("start --accept-data-loss", "done", {"lsn": accept_data_loss}))
+    parts.note_start(accept_data_loss)
     try:
         committer.start()
-        servers = await start_servers(
-            settings, parts.service, parts.doors, parts.https, parts.audit, opened.public, parts.http3
-        )
+        servers = await parts.serve(settings, opened.public)
     except BaseException:
         parts.service.close()
         await end(_shut_down, jobs, committer, opened)

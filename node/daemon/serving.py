@@ -20,7 +20,7 @@ from node.daemon.errors import PortUnavailable
 from node.daemon.https import HttpTls, check_https
 from node.daemon.sockets import Sockets, check_sockets, start_sockets
 from node.doors.doors import Doors
-from node.doors.rule import loopback
+from node.doors.rule import GuardRules, loopback
 from node.doors.visitor import Way
 from node.gateway.limits import HttpLimits
 from node.gateway.listener import Gateway, serve_http
@@ -208,17 +208,18 @@ def is_trusted_over_http3(https: HttpTls, shown: Mapping[str, ShownCertificate])
 
 
 def check_listeners(settings: Settings) -> None:
-    """Refuse addresses that can never be listened on, an absent library, and files of TLS that cannot be used.
+    """Refuse addresses that can never be listened on, hosts and origins that are none, an absent library, and files of
+    TLS that cannot be used: before there is a data directory.
 
     Raises `InvalidSetting`, `LibraryMissing`, `UnusableTlsFile`, `SocketPathTooLong`.
     """
     load_library(settings.quic.library)
+    for section, host in (("http", settings.http.host), ("quic", settings.quic.host)):
+        if _parsed(section, host).is_multicast:
+            raise InvalidSetting(f"{section}.host = {host!r} is a multicast address, which answers nobody")
+    GuardRules.of(settings.http, False, quic_host=settings.quic.host)
     check_https(settings.http)
     check_sockets(settings)
-    if _parsed("quic", settings.quic.host).is_multicast:
-        raise InvalidSetting(f"quic.host = {settings.quic.host!r} is a multicast address, which answers nobody")
-    if _parsed("http", settings.http.host).is_multicast:
-        raise InvalidSetting(f"http.host = {settings.http.host!r} is a multicast address, which answers nobody")
 
 
 def _parsed(section: str, host: str) -> IPv4Address | IPv6Address:

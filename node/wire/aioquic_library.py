@@ -54,7 +54,7 @@ GAPS_MAX = 128
 
 
 @dataclass
-class Configuration(QuicConfiguration):
+class AioquicConfiguration(QuicConfiguration):
     """The library's own, with certificates of single protocols."""
 
     shown: Mapping[str, ShownCertificate] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Configuration(QuicConfiguration):
 class AioquicConnection(QuicConnection):
     """A `node.wire.library.LibraryConnection`."""
 
-    def __init__(self, *, configuration: Configuration, **given: Any) -> None:
+    def __init__(self, *, configuration: AioquicConfiguration, **given: Any) -> None:
         super().__init__(configuration=configuration, **given)
         self._shown = configuration.shown
 
@@ -206,7 +206,7 @@ def _send(transport: asyncio.DatagramTransport, datagrams: list[tuple[bytes, Any
 
 LIBRARY = QuicLibrary(
     connection=AioquicConnection,
-    configuration=partial(configured, Configuration, supported_versions=[VERSION_1]),
+    configuration=partial(configured, AioquicConfiguration, supported_versions=[VERSION_1]),
     read_pair=partial(read_pair, tls),
     events=events_of(events),
     faults=(QuicConnectionError,),

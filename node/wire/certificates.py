@@ -52,6 +52,10 @@ def choosing(tls: Any) -> Choose:
     class ChoosingContext(tls.Context):  # type: ignore[misc]
         _shown: Mapping[str, ShownCertificate]
 
+        def show(self, shown: Mapping[str, ShownCertificate]) -> None:
+            """Choose between these and the one that it has."""
+            self._shown = shown
+
         def _server_handle_hello(self, input_buf: Any, *rest: Any) -> None:
             begin = input_buf.tell()
             offered = tls.pull_client_hello(input_buf).alpn_protocols or ()
@@ -63,7 +67,7 @@ def choosing(tls: Any) -> Choose:
 
     def choose(context: Any, shown: Mapping[str, ShownCertificate]) -> None:
         if shown:
-            context.__class__ = ChoosingContext  # an instance attribute would be a cycle of references
-            context._shown = shown
+            object.__setattr__(context, "__class__", ChoosingContext)  # an overridden method would be a cycle
+            context.show(shown)
 
     return choose

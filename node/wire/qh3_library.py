@@ -52,7 +52,7 @@ GRO_SEGMENT_BYTES = 1280
 
 
 @dataclass
-class Configuration(QuicConfiguration):
+class Qh3Configuration(QuicConfiguration):
     """The library's own, with certificates of single protocols."""
 
     shown: Mapping[str, ShownCertificate] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Configuration(QuicConfiguration):
 class Qh3Connection(QuicConnection):
     """A `node.wire.library.LibraryConnection`."""
 
-    def __init__(self, *, configuration: Configuration, **given: Any) -> None:
+    def __init__(self, *, configuration: Qh3Configuration, **given: Any) -> None:
         super().__init__(configuration=configuration, **given)
         self._shown = configuration.shown
 
@@ -240,7 +240,7 @@ def _send(transport: Any, datagrams: list[tuple[bytes, Any]]) -> None:
 
 LIBRARY = QuicLibrary(
     connection=Qh3Connection,
-    configuration=partial(configured, Configuration),
+    configuration=partial(configured, Qh3Configuration),
     read_pair=partial(read_pair, tls),
     events=events_of(events),
     faults=(QuicConnectionError,),

@@ -85,7 +85,7 @@ FEW = {
     "limits.quic_connections": ("1",), "limits.body_bytes": ("1024",), "limits.json_depth": ("8",),
     "storage.export_seconds": ("5e-324",), "node.block_time_seconds": ("5e-324",), "http.host": ("::1", "127.9.9.9"),
     "quic.host": ("::", "::1", "224.0.0.1"), "node.data_dir": ("/dev/null", "", "x" * 300),
-    "node.genesis": ("/dev/zero",), "http.tls": ("files", "auto"),
+    "node.genesis": ("/dev/zero",), "http.tls": ("files", "auto"), "http.hosts": ("a b",), "http.origins": ("a b",),
 }  # fmt: skip
 """Values that once passed the check and did not start, or not rightly."""
 
