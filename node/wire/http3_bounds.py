@@ -77,7 +77,7 @@ class BoundedHttp3:
         self._frames_left = float(FRAMES_SPARE)
 
     def _undecoded(self, size_bytes: int, fault: Exception) -> Fields:
-        """Fields that are too large, in place of a section that could not be decoded. Raises the fault of a small one."""
+        """Fields that are too large, for a section that could not be decoded. Raises the fault of a small one."""
         if size_bytes <= LARGE_SECTION_BYTES:
             raise fault
         return [(b"-", bytes(self.field_section_max_bytes))]
