@@ -5,7 +5,7 @@
 Each attack runs beside a client that asks for the block number and makes a small call every 50 ms, and connects anew
 four times a second. Before the first attack on a node the client runs alone, which is a row of its own: the ratios are
 to that. Memory is read before, at its highest, and ``--rest``
-seconds after the attack. Attackers run in this process at a lower priority than the node.
+seconds after the attack. Attackers run in this process at a lower priority than the node, the client in another one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import importlib
 import json
 import os
 import pkgutil
-import ssl
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -26,7 +25,7 @@ from typing import NamedTuple
 
 import benchmarks.attacks
 from benchmarks.attacks.attack import Attack, RpcError, Target
-from benchmarks.attacks.healthy import CALLS, Seen, watch
+from benchmarks.attacks.healthy import Seen, beside, tls_of
 from tests.daemon import Daemon
 
 ALONE_SECONDS = 5.0
@@ -97,12 +96,6 @@ def resident_mib(pid: int) -> int:
     return 0
 
 
-async def beside(target: Target, stopped: asyncio.Event) -> dict[str, Seen]:
-    """Both healthy clients, until ``stopped``."""
-    seen = await asyncio.gather(*(watch(target, name, stopped) for name in CALLS))
-    return dict(zip(CALLS, seen, strict=True))
-
-
 async def nothing(_: Target) -> str:
     """No attack: what the healthy clients see of a node that has nothing else to do."""
     await asyncio.sleep(ALONE_SECONDS)
@@ -124,18 +117,15 @@ async def warm_up(target: Target) -> None:
 async def run_attack(attack: Attack, target: Target, alone: dict[str, Seen] | None, rest: float) -> Row:
     """One attack with the healthy clients beside it, and the memory some time after."""
     before = peak = resident_mib(target.pid)
-    stopped = asyncio.Event()
-    healthy = asyncio.create_task(beside(target, stopped))
-    attacking = asyncio.ensure_future(asyncio.wait_for(attack.run(target), attack.seconds))
-    while not attacking.done():
-        await asyncio.wait([attacking], timeout=0.1)
-        peak = max(peak, resident_mib(target.pid))
-    try:
-        sent = attacking.result()
-    except (OSError, asyncio.IncompleteReadError, RpcError) as error:  # of which a cut-off is one: TimeoutError
-        sent = f"ended by {type(error).__name__} {error}"
-    stopped.set()
-    seen = await healthy
+    async with beside(target, os.getpriority(os.PRIO_PROCESS, target.pid)) as seen:
+        attacking = asyncio.ensure_future(asyncio.wait_for(attack.run(target), attack.seconds))
+        while not attacking.done():
+            await asyncio.wait([attacking], timeout=0.1)
+            peak = max(peak, resident_mib(target.pid))
+        try:
+            sent = attacking.result()
+        except (OSError, asyncio.IncompleteReadError, RpcError) as error:  # of which a cut-off is one: TimeoutError
+            sent = f"ended by {type(error).__name__} {error}"
     await asyncio.sleep(rest)
     return Row(attack, sent, seen, alone or seen, (before, peak, resident_mib(target.pid)))
 
@@ -148,10 +138,7 @@ def running(attack: Attack) -> Iterator[Target]:
         daemon = Daemon(Path(directory) / "node", *attack.arguments, environment=attack.environment)
         try:
             daemon.start()
-            authority = daemon.data_dir / "tls" / "authority.pem"
-            tls = ssl.create_default_context(cafile=authority) if "https:" in daemon.ready_line else None
-            if tls is not None and (own := daemon.data_dir / "tls" / "client.pem").exists():
-                tls.load_cert_chain(own)
+            tls = tls_of(daemon.data_dir) if "https:" in daemon.ready_line else None
             os.setpriority(os.PRIO_PROCESS, 0, usual + ATTACKER_NICE)
             yield Target("127.0.0.1", daemon.http_port, daemon.quic_port, daemon.data_dir, daemon.pid, tls)
         finally:

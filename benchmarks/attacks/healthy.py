@@ -1,10 +1,19 @@
-"""A client that does nothing wrong: how much of what it asks is answered, and how fast, while others attack."""
+"""A client that does nothing wrong: how much of what it asks is answered, and how fast, while others attack.
+
+It is a process of its own, so that it does not wait for the attackers: `beside` starts it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import ssl
+import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -80,3 +89,51 @@ async def watch(target: Target, name: str, stopped: asyncio.Event) -> Seen:
         connection[1].close()
     seen.due = max(1, int((time.monotonic() - begun) / call.every_s) - 1)
     return seen
+
+
+def tls_of(data_dir: Path) -> ssl.SSLContext:
+    """What a client of a node trusts and shows, by what lies in its data directory."""
+    context = ssl.create_default_context(cafile=data_dir / "tls" / "authority.pem")
+    if (own := data_dir / "tls" / "client.pem").exists():
+        context.load_cert_chain(own)
+    return context
+
+
+@asynccontextmanager
+async def beside(target: Target, nice: int) -> AsyncIterator[dict[str, Seen]]:
+    """The healthy clients, as long as the block lasts; what they have seen is there at its end.
+
+    ``nice`` is their priority, that of the node.
+    """
+    arguments = (target.host, str(target.http_port), str(target.data_dir), str(bool(target.tls)), str(nice))
+    pipe = asyncio.subprocess.PIPE
+    apart = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.attacks.healthy", *arguments), stdin=pipe, stdout=pipe
+    )
+    assert apart.stdout is not None
+    assert apart.stdin is not None
+    await apart.stdout.readline()
+    seen: dict[str, Seen] = {}
+    try:
+        yield seen
+    finally:
+        apart.stdin.close()
+        seen |= msgspec.json.decode(await apart.stdout.read(), type=dict[str, Seen])
+        await apart.wait()
+
+
+async def ask_until_told() -> dict[str, Seen]:
+    """Ask until standard input ends."""
+    host, port, folder, secure, nice = sys.argv[1:]
+    with suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, int(nice))
+    tls = tls_of(Path(folder)) if secure == "True" else None
+    target, stopped = Target(host, int(port), 0, Path(folder), 0, tls), asyncio.Event()
+    asyncio.get_running_loop().add_reader(sys.stdin, stopped.set)
+    print(flush=True)
+    seen = await asyncio.gather(*(watch(target, name, stopped) for name in CALLS))
+    return dict(zip(CALLS, seen, strict=True))
+
+
+if __name__ == "__main__":
+    print(msgspec.json.encode(asyncio.run(ask_until_told())).decode())

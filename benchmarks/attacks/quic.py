@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 
 import msgspec
 from aioquic.asyncio import QuicConnectionProtocol, connect
@@ -147,15 +148,15 @@ async def greeted(target: Target, token: bytes) -> AsyncIterator[QuicConnectionP
         yield protocol
 
 
-async def sparse(target: Target) -> str:
+async def sparse(target: Target, seconds: float = SECONDS) -> str:
     """Fill the windows of a connection, and of its streams, with frames of one byte."""
     token = (target.data_dir / "token").read_text().strip().encode()
     frames, refused, begun = 0, 0, time.perf_counter()
-    while time.perf_counter() - begun < SECONDS:
+    while time.perf_counter() - begun < seconds:
         async with greeted(target, token) as protocol:
             quic = protocol._quic
             offset, window = 4, quic._remote_max_data
-            while offset + 400 < window and not quic._close_event and time.perf_counter() - begun < SECONDS:
+            while offset + 400 < window and not quic._close_event and time.perf_counter() - begun < seconds:
                 made = builder(quic)
                 made.start_packet(QuicPacketType.ONE_RTT, quic._cryptos[Epoch.ONE_RTT])
                 for at in range(offset, offset + 2 * 130, 2):
@@ -230,6 +231,7 @@ _ATTACKS = (
     Attack("9", "QUIC real Initials 3k/s from 200 ports", flooding(real, 3_000, 200), 90),
     Attack("10", "QUIC half-open 64", half_open, 90),
     Attack("20", "QUIC sparse STREAM frames with token", sparse, 60),
+    Attack("20", "QUIC sparse STREAM frames for 30 s", partial(sparse, seconds=30.0), 90),
     Attack("25", "QUIC wrong tokens", wrong_tokens, 90),
     Attack("6", "QUIC slow reader 100 x 2 MB", slow_reader, 60),
 )

@@ -19,6 +19,7 @@ from aioquic.h3.connection import (
     HeadersState,
     IdError,
     ProtocolError,
+    QpackDecompressionFailed,
     StreamType,
 )
 from aioquic.h3.events import DataReceived, H3Event, HeadersReceived
@@ -44,7 +45,11 @@ class AioquicHttp3(BoundedHttp3, H3Connection):
 
     def _decode_headers(self, stream_id: int, frame_data: bytes | None) -> Unjudged:
         is_head = self._stream[stream_id].headers_recv_state is HeadersState.INITIAL
-        return Unjudged(super()._decode_headers(stream_id, frame_data), is_head)
+        try:
+            fields = super()._decode_headers(stream_id, frame_data)
+        except QpackDecompressionFailed as fault:
+            fields = self._undecoded(len(frame_data or b""), fault)
+        return Unjudged(fields, is_head)
 
     def _receive_stream_data_uni(self, stream: H3Stream, data: bytes, stream_ended: bool) -> list[H3Event]:
         found = super()._receive_stream_data_uni(stream, data, stream_ended)

@@ -17,6 +17,10 @@ HTTP2_FRAMES = frozenset((0x02, 0x06, 0x08, 0x09))
 """Frame types of HTTP/2 that are errors in HTTP/3 (RFC 9114, 7.2.8)."""
 CANCEL_PUSH, GOAWAY = 0x03, 0x07
 GOOD_FIELDS = ((b":method", b"GET"), (b":authority", b"-"))
+LARGE_SECTION_BYTES = 40 * 1024
+"""ls-qpack, which both libraries use, decodes no field for which it would reserve more than 64 KiB, and it reserves
+half as much again as is encoded. So a section above this that cannot be decoded may be a good one that is too large
+(RFC 9114, 4.2.2). No state is shared with other sections, so these are not harmed."""
 UNFINISHED_STREAMS = 8
 """So many streams of a connection may each have begun a frame of the largest size, or more of them smaller ones."""
 FRAMES_SPARE = 1_000
@@ -71,6 +75,12 @@ class BoundedHttp3:
         """Bytes so kept, by stream."""
         self._buffered_bytes = 0
         self._frames_left = float(FRAMES_SPARE)
+
+    def _undecoded(self, size_bytes: int, fault: Exception) -> Fields:
+        """Fields that are too large, for a section that could not be decoded. Raises the fault of a small one."""
+        if size_bytes <= LARGE_SECTION_BYTES:
+            raise fault
+        return [(b"-", bytes(self.field_section_max_bytes))]
 
     def _get_local_settings(self) -> dict[int, int]:
         """The SETTINGS sent: no dynamic table, no blocked streams, a size of heads, and one reserved to be ignored."""

@@ -20,6 +20,7 @@ from qh3.h3.connection import (
     H3Stream,
     HeadersState,
     ProtocolError,
+    QpackDecompressionFailed,
     StreamCreationError,
     StreamType,
 )
@@ -55,7 +56,11 @@ class Qh3Http3(BoundedHttp3, H3Connection):
         self, stream_id: int, frame_data: bytes | None, *, offset: int = 0, length: int | None = None
     ) -> Unjudged:
         is_head = self._stream[stream_id].headers_recv_state is HeadersState.INITIAL
-        return Unjudged(super()._decode_headers(stream_id, frame_data, offset=offset, length=length), is_head)
+        try:
+            fields = super()._decode_headers(stream_id, frame_data, offset=offset, length=length)
+        except QpackDecompressionFailed as fault:
+            fields = self._undecoded(len(frame_data or b"") - offset if length is None else length, fault)
+        return Unjudged(fields, is_head)
 
     def _handle_control_frame(self, frame_type: int, frame_data: bytes) -> list[H3Event]:
         self._spend(False, len(frame_data))

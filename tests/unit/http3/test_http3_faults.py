@@ -257,3 +257,18 @@ def test_trailers_are_fields(library: str, tmp_path: Path) -> None:
             assert (await client.answer(stream_id)).code == "http.malformed"
 
     run(tmp_path, library, work)
+
+
+def test_a_large_field_ends_no_connection(library: str, tmp_path: Path) -> None:
+    """qh3 closed it with QPACK_DECOMPRESSION_FAILED for a field of 50 KB, with all that was under way."""
+
+    async def work(server: Server) -> None:
+        async with connected(server) as client:
+            waiting = client.begin(head(), CALL[:-1], ends=False)
+            for size in (40_000, 50_000, 65_000):
+                got = await client.ask(head(b"POST", b"/", (b"x", b"v" * size)), CALL)
+                assert got.status == 200 or (got.status, got.code) == (431, "http.too_large")
+            client.more(waiting, CALL[-1:])
+            assert (await client.answer(waiting)).status == 200
+
+    run(tmp_path, library, work)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from node.gateway.subscriptions import RpcConnection
 from node.rpc import registry
 from node.rpc.caller import GUEST, NODE, OWNER, Caller
 from node.rpc.errors import READ_AS_REVERT, NotPermitted, RateExceeded
+from node.rpc.held import Held
 from node.rpc.methods import load_methods
 from node.rpc.registry import Scope, method_names
 from node.rpc.request_rate import RequestRate
@@ -59,7 +61,8 @@ def expected(name: str) -> bool:
 
 def names() -> list[str]:
     load_methods()
-    of_connections = RpcConnection(None, Heard(), GUEST, 0, lambda: None).methods  # type: ignore[arg-type]
+    bare: Any = SimpleNamespace(held=Held(0))
+    of_connections = RpcConnection(bare, Heard(), GUEST, 0, lambda: None).methods
     return sorted({*method_names(), *of_connections})
 
 
