@@ -14,7 +14,7 @@ from node.rpc.batches import BatchAnswers
 from node.rpc.brief import LONG, BriefReads
 from node.rpc.caller import NODE, Caller
 from node.rpc.context import Context
-from node.rpc.cost import CHEAP, PART, Order, Price, kind_of, price_of, price_of_gas
+from node.rpc.cost import CHEAP, PART, Order, ReadPrice, kind_of, price_of, price_of_gas
 from node.rpc.dispatch import Body, Call, Dispatcher, Request, is_small
 from node.rpc.errors import NodeBusy, RateExceeded
 from node.rpc.held import Held
@@ -137,8 +137,8 @@ class RpcService:
 
         if request.method.brief and (answer := self.brief.attempt(job, request.kind)) is not LONG:
             return answer
-        limits = self.context.limits
-        price = Price(request.kind, 0.0) if name in CHEAP else price_of_gas(limits, request.kind, call.arguments[0].gas)
+        limits, kind = self.context.limits, request.kind
+        price = ReadPrice(kind, 0.0) if name in CHEAP else price_of_gas(limits, kind, call.arguments[0].gas)
         try:
             order = Order(self.readers.admit(client.share, (price,)), price)
         except NodeBusy as busy:

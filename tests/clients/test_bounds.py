@@ -121,9 +121,10 @@ def idle(target: Target) -> bool:
 
 
 def test_a_trace_ends_after_the_time_that_its_options_say(target: Target) -> None:
+    rpc = Rpc(f"http://127.0.0.1:{target.http_port}")
     for options in ({"tracer": "callTracer"}, {"limit": 1}):
         with pytest.raises(RpcFailed, match=r"timeout = 0\.05s"):
-            Rpc(f"http://127.0.0.1:{target.http_port}").call("debug_traceCall", *traced(LOOP, timeout="50ms", **options))
+            rpc.call("debug_traceCall", *traced(LOOP, timeout="50ms", **options))
 
 
 def test_the_calls_of_a_batch_share_its_time(target: Target) -> None:
