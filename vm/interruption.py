@@ -65,7 +65,7 @@ class Interruption:
             raise self._too_large()
 
     def allow(self, seconds: float) -> None:
-        """The work asks to be stopped after so many seconds from now; asking again begins anew."""
+        """The work asks to be stopped after so many seconds from now; asking again restarts the time."""
         self._allowed = [seconds]
 
     def overrun(self, now: float) -> float | None:

@@ -12,7 +12,7 @@ from chain.errors import ZvmdError
 from node.ops.futures import settle
 from node.ops.slices import LoopSlice
 from node.rpc.brief import BriefReads
-from node.rpc.cost import Price
+from node.rpc.cost import ReadPrice
 from node.rpc.read_run import Answer, ReadRun
 from node.rpc.readers import Readers
 from node.rpc.work import Work
@@ -34,7 +34,7 @@ class Batch(NamedTuple):
     """The answer of a read that is not run."""
     begin: Callable[[int], Coroutine[Any, Any, Answer]]
     """Makes the answer of a request that is no read."""
-    price: Callable[[int], Price]
+    price: Callable[[int], ReadPrice]
     """What a read may cost."""
 
     def behind(self, begin: int) -> Batch:

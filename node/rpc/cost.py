@@ -18,7 +18,7 @@ CHEAP_S = 0.02
 GAS_PER_S = 20_000_000
 """A call of a contract costs 100 gas, and the slowest ones are carried out by Python in five microseconds."""
 TRACED = 25
-"""How many times as long a traced call may take: each opcode is told to Python."""
+"""How many times as long a traced call may take: a tracer in Python hears each opcode."""
 ESTIMATE_RUNS = 16
 ACCESS_LIST_RUNS = 8
 LOG_BLOCKS_PER_S = 10_000
@@ -26,11 +26,11 @@ LOG_BLOCKS_PER_S = 10_000
 UNKNOWN_S = 0.001
 """What a read is expected to take as long as nothing is known of its kind."""
 WEIGHT = 0.125
-"""Of the last read in what is expected of the next one."""
+"""Share of the last read in the mean that is expected of the next one."""
 KINDS_MAX = 4_096
 
 
-class Price(NamedTuple):
+class ReadPrice(NamedTuple):
     """What is known of a read before it runs."""
 
     kind: Hashable = None
@@ -43,7 +43,7 @@ class Price(NamedTuple):
         return self.most_s <= CHEAP_S
 
 
-PART: Final = Price()
+PART: Final = ReadPrice()
 """Decoding, encoding, and the node's own reads."""
 
 
@@ -51,7 +51,7 @@ class Order(NamedTuple):
     """What is known of a request, or of all requests of a batch together."""
 
     expected_s: float = 0.0
-    price: Price = PART
+    price: ReadPrice = PART
     """The price of what has none of its own."""
 
 
@@ -64,11 +64,11 @@ class KnownCosts:
     def __init__(self) -> None:
         self._known: dict[Hashable, float] = {}
 
-    def expected(self, price: Price) -> float:
+    def expected(self, price: ReadPrice) -> float:
         """Seconds that a read is expected to take; 0 for a part of one. Any thread."""
         return 0.0 if price.kind is None else min(price.most_s, self._known.get(price.kind, UNKNOWN_S))
 
-    def learn(self, price: Price, seconds: float) -> None:
+    def learn(self, price: ReadPrice, seconds: float) -> None:
         """A read took so long, or has been stopped after it."""
         if price.kind is None or price.is_cheap:
             return
@@ -85,7 +85,7 @@ def kind_of(method: str, params: Any) -> Hashable:
     return method, to if isinstance(to, str) else ""
 
 
-def price_of(limits: RpcLimits, method: str, params: Any) -> Price:
+def price_of(limits: RpcLimits, method: str, params: Any) -> ReadPrice:
     """The price of a request as decoded from JSON or MessagePack.
 
     A write has none: the writer takes one after another, and each has to be paid for.
@@ -99,12 +99,12 @@ def price_of(limits: RpcLimits, method: str, params: Any) -> Price:
     bound = _BOUNDS.get(method)
     if bound is not None and isinstance(params, list) and params:
         most_s = min(most_s, bound(limits, params[0]))
-    return Price(kind_of(method, params), most_s)
+    return ReadPrice(kind_of(method, params), most_s)
 
 
-def price_of_gas(limits: RpcLimits, kind: Hashable, gas: int | None) -> Price:
+def price_of_gas(limits: RpcLimits, kind: Hashable, gas: int | None) -> ReadPrice:
     """The price of a call with so much gas; None for as much as a call may have."""
-    return Price(kind, min(limits.call_max_s, (limits.call_gas_max if gas is None else gas) / GAS_PER_S))
+    return ReadPrice(kind, min(limits.call_max_s, (limits.call_gas_max if gas is None else gas) / GAS_PER_S))
 
 
 def _number(value: Any) -> int | None:

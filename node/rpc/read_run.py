@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from chain.errors import ZvmdError
 from node.rpc.brief import BriefReads
-from node.rpc.cost import Price
+from node.rpc.cost import ReadPrice
 from node.rpc.readers import Readers
 from node.rpc.work import Work
 from vm.interruption import current
@@ -46,7 +46,7 @@ class ReadRun:
         refused: Callable[[int, ZvmdError], Answer],
         kinds: Sequence[Hashable | None],
         done: Callable[[BaseException | None], None],
-        price: Callable[[int], Price],
+        price: Callable[[int], ReadPrice],
     ) -> None:
         """``answer`` makes one, its errors included, on any thread; ``refused`` is that of a read that is not run.
 

@@ -37,7 +37,7 @@ import structlog
 
 from node.ops.futures import settle
 from node.ops.slices import LoopSlice
-from node.rpc.cost import CHEAP_S, PART, KnownCosts, Price
+from node.rpc.cost import CHEAP_S, PART, KnownCosts, ReadPrice
 from node.rpc.errors import InternalError, NodeBusy
 from node.rpc.limits import RpcLimits
 from node.rpc.work import ReaderShare, Work, current_work
@@ -84,7 +84,7 @@ class _Queued:
     """The thread's clock of processor time, and what it said at the first look; 0 for a job over before that."""
     clock_begun: float = 0.0
     lane: int = 0
-    price: Price = PART
+    price: ReadPrice = PART
     interruption: Interruption | None = None
 
     def __lt__(self, other: _Queued) -> bool:
@@ -140,11 +140,11 @@ class Readers:
         for _ in range(self._size):
             self._start_thread()
 
-    def expected(self, prices: Iterable[Price]) -> float:
+    def expected(self, prices: Iterable[ReadPrice]) -> float:
         """Seconds that reads of these prices should take, of one request or batch."""
         return min(sum(map(self._costs.expected, prices)), self._limits.call_max_s)
 
-    def admit(self, share: ReaderShare, prices: Sequence[Price]) -> float:
+    def admit(self, share: ReaderShare, prices: Sequence[ReadPrice]) -> float:
         """`expected`, if the client may ask for so much now. Raises `NodeBusy`; not if its share `is_idle`."""
         expected = self.expected(prices)
         if share.unanswered >= max(1, self._limits.reads_queued_max - self._unanswered):
@@ -159,7 +159,7 @@ class Readers:
             )
         return expected
 
-    def submit(self, job: Job, done: Done, work: Work | None = None, price: Price | None = None) -> None:
+    def submit(self, job: Job, done: Done, work: Work | None = None, price: ReadPrice | None = None) -> None:
         """Run ``job`` on a thread, then ``done`` with its value on the loop. Raises `NodeBusy`.
 
         ``work`` bounds it; by default that of the running coroutine. Its price is the work's if it has no other.
@@ -168,14 +168,14 @@ class Readers:
             raise NodeBusy(f"{self._unanswered} reads are waiting")
         work = work or current_work.get() or self._unbounded()
         self._unanswered += 1
-        work.share.unanswered += 1
+        work.share.arrived()
         self._number += 1
         self._arrived.append(_Queued(self._number, job, done, work, price=price or work.order.price))
         if not self._is_hand_over_planned:
             self._is_hand_over_planned = True
             self._loop.call_soon(self._hand_over)
 
-    async def run(self, job: Callable[[], T], work: Work | None = None, price: Price | None = None) -> T:
+    async def run(self, job: Callable[[], T], work: Work | None = None, price: ReadPrice | None = None) -> T:
         """`submit` as a coroutine."""
         future: asyncio.Future[T] = self._loop.create_future()
         self.submit(job, partial(settle, future), work, price)
@@ -317,7 +317,7 @@ class Readers:
         while self._results:
             job, value = self._results.popleft()
             self._unanswered -= 1
-            job.work.share.unanswered -= 1
+            job.work.share.answered()
             job.done(value)
             if turn.is_over:
                 self._loop.call_soon(self._deliver)

@@ -13,7 +13,7 @@ from node.rpc.batches import ALONE, READ, SUBMIT, Batch, ReadyRun, answer_batch,
 from node.rpc.brief import LONG, BriefReads, OrLong
 from node.rpc.caller import NODE, Caller
 from node.rpc.context import Context
-from node.rpc.cost import CHEAP, NOTHING_KNOWN, PART, Order, Price, kind_of, price_of, price_of_gas
+from node.rpc.cost import CHEAP, NOTHING_KNOWN, PART, Order, ReadPrice, kind_of, price_of, price_of_gas
 from node.rpc.dispatch import Body, Call, Dispatcher, Request, is_small, run_read
 from node.rpc.errors import NodeBusy, RateExceeded
 from node.rpc.held import Held
@@ -443,11 +443,11 @@ def _overlap(method: Method) -> str:
     return SUBMIT if method.overlaps else ALONE
 
 
-def _price_of(limits: RpcLimits, request: TypedRequest) -> Price:
+def _price_of(limits: RpcLimits, request: TypedRequest) -> ReadPrice:
     """The price of a usual request."""
     name = request.method.name
     if name in CHEAP:
-        return Price(request.kind, 0.0)
+        return ReadPrice(request.kind, 0.0)
     return price_of_gas(limits, request.kind, request.arguments[0].gas) if name == "eth_call" else PART
 
 

@@ -50,6 +50,17 @@ class ReaderShare:
     def is_idle(self) -> bool:
         """Whether nothing of it is under way, so that nothing is refused for it. Event loop."""
         return not (self.unanswered or self.expected_s)
+    def arrived(self) -> None:
+        """A job of the client waits from now on. Event loop."""
+        self.unanswered += 1
+
+    def answered(self) -> None:
+        """A job has been answered. Event loop."""
+        self.unanswered -= 1
+
+    def expect(self, seconds: float) -> None:
+        """Count what a request under way is expected to take, or with a minus take it back. Event loop."""
+        self.expected_s = max(0.0, self.expected_s + seconds)
 
     def use(self, seconds: float, now: float) -> None:
         """Count processor time of a job that was not short."""
@@ -111,7 +122,7 @@ class ConnectedClient:
     def begin(self, work: Work) -> None:
         """A request of the client is being answered."""
         self._works.add(work)
-        work.share.expected_s += work.order.expected_s
+        work.share.expect(work.order.expected_s)
         if self.is_gone:
             work.stop(ClientGone("the client has gone"))
 
@@ -119,7 +130,7 @@ class ConnectedClient:
         """It is answered."""
         if work in self._works:
             self._works.remove(work)
-            work.share.expected_s = max(0.0, work.share.expected_s - work.order.expected_s)
+            work.share.expect(-work.order.expected_s)
 
     def leave(self, stream_id: int | None = None) -> None:
         """The connection is gone, or one of its streams: nobody waits for what is under way."""
@@ -187,7 +198,7 @@ class Work:
 
     def take(self, order: Order) -> None:
         """Now it is known what it should cost. Event loop, while it is under way."""
-        self.share.expected_s += order.expected_s - self.order.expected_s
+        self.share.expect(order.expected_s - self.order.expected_s)
         self.order = order
 
     def stop(self, reason: ZvmdError) -> None:

@@ -16,7 +16,7 @@ from chain.errors import ZvmdError
 from node.api.errors import InvalidParams, LimitExceeded
 from node.rpc.brief import LONG
 from node.rpc.caller import Caller
-from node.rpc.cost import NOTHING_KNOWN, Order, Price, kind_of, price_of, price_of_gas
+from node.rpc.cost import NOTHING_KNOWN, Order, ReadPrice, kind_of, price_of, price_of_gas
 from node.rpc.dispatch import Call, internal_error
 from node.rpc.limits import RpcLimits
 from node.rpc.methods.eth_blocks import leave_if_long
@@ -176,7 +176,7 @@ class Answerer:
         request: Any,
         size_bytes: int,
         read: Callable[[], Frame],
-        price: Price,
+        price: ReadPrice,
         kind: Hashable | None = None,
     ) -> None:
         """Answer a read; ``kind`` names reads that are usually short (`node.rpc.brief`)."""
@@ -216,7 +216,7 @@ class Answerer:
         except ZvmdError as error:
             done(encode_frame(codec.failure_of(request_id, error)))
 
-    def _admit(self, peer: Peer, price: Price) -> Order:
+    def _admit(self, peer: Peer, price: ReadPrice) -> Order:
         """Raises `NodeBusy` if the client has too much under way for it."""
         return Order(self._service.readers.admit(peer.client.share, (price,)), price)
 
@@ -457,12 +457,12 @@ async def _result(request_id: int, call: Call) -> Frame:
     return Result(request_id, await call.start())
 
 
-def _price_of(limits: RpcLimits, request: Any) -> Price:
+def _price_of(limits: RpcLimits, request: Any) -> ReadPrice:
     """The price of a read that has a frame of its own."""
     kind: Hashable = _kind_of(request) or type(request).__name__
     if isinstance(request, CallContract):
         return price_of_gas(limits, kind, request.gas)
-    return Price(kind, 0.0 if isinstance(request, GetReceipt) else limits.call_max_s)
+    return ReadPrice(kind, 0.0 if isinstance(request, GetReceipt) else limits.call_max_s)
 
 
 def _kind_of(request: Any) -> Hashable | None:

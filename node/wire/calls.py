@@ -9,7 +9,7 @@ from chain.errors import ZvmdError
 from node.api.errors import InvalidParams
 from node.api.pending_block import BlockAt
 from node.rpc.context import Context
-from node.rpc.cost import NOTHING_KNOWN, Order, Price, price_of_gas
+from node.rpc.cost import NOTHING_KNOWN, Order, ReadPrice, price_of_gas
 from node.rpc.dispatch import internal_error
 from node.rpc.errors import InternalError, RequestTooLarge
 from node.rpc.methods.eth_state import call_checked
@@ -53,7 +53,7 @@ class ManyCalls:
             [(CallContract, call.to) for call in request.calls], self._settled, self.price,
         )  # fmt: skip
 
-    def price(self, number: int) -> Price:
+    def price(self, number: int) -> ReadPrice:
         """What one of the calls may cost."""
         call = self._request.calls[number]
         return price_of_gas(self._context.limits, (CallContract, call.to), call.gas)

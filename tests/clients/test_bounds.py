@@ -121,6 +121,7 @@ def idle(target: Target) -> bool:
 
 
 def test_a_trace_ends_after_the_time_that_its_options_say(target: Target) -> None:
+    rpc = Rpc(f"http://127.0.0.1:{target.http_port}")
     for options in ({"tracer": "callTracer"}, {"limit": 1}):
         rpc = Rpc(f"http://127.0.0.1:{target.http_port}")
         with pytest.raises(RpcFailed, match=r"timeout = 0\.05s"):

@@ -12,7 +12,7 @@ import pytest
 
 from node.rpc.brief import LONG
 from node.rpc.caller import GUEST
-from node.rpc.cost import PART, Order, Price
+from node.rpc.cost import PART, Order, ReadPrice
 from node.rpc.errors import NodeBusy
 from node.rpc.limits import RpcLimits
 from node.rpc.readers import Readers
@@ -21,11 +21,11 @@ from node.rpc.work import ConnectedClient
 from tests.unit.rpc.memory_backend import MemoryBackend, rpc_service
 from tests.unit.rpc.test_readers import until, with_readers
 
-HEAVY, CHEAP = Price("heavy", 5.0), Price("cheap", 0.0)
+HEAVY, CHEAP = ReadPrice("heavy", 5.0), ReadPrice("cheap", 0.0)
 LIMITS = RpcLimits(call_max_s=5.0, client_max_s=12.0)
 
 
-def began(readers: Readers, client: ConnectedClient, price: Price) -> None:
+def began(readers: Readers, client: ConnectedClient, price: ReadPrice) -> None:
     """A request of the client that is admitted, and never answered."""
     client.begin(client.working(LIMITS, order=Order(readers.admit(client.share, (price,)), price)))
 
@@ -66,7 +66,7 @@ def test_what_is_answered_makes_room() -> None:
     with_readers(test, LIMITS)
 
 
-def test_whoever_waits_for_nothing_is_admitted() -> None:
+def test_a_client_that_waits_for_nothing_is_admitted() -> None:
     async def test(readers: Readers) -> None:
         taught(readers, 5.0)
         assert readers.admit(ConnectedClient().share, (HEAVY,) * 1_000) == 5.0, "a batch ends with its time"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from node.rpc import cost
-from node.rpc.cost import CHEAP, PART, KnownCosts, Price, price_of, price_of_gas
+from node.rpc.cost import CHEAP, PART, KnownCosts, ReadPrice, price_of, price_of_gas
 from node.rpc.limits import RpcLimits
 from node.rpc.methods import load_methods
 from node.rpc.registry import known_method
@@ -65,18 +65,18 @@ def test_a_typed_call_has_the_price_of_the_same_call_in_json() -> None:
 
 
 def test_kinds_are_expected_to_take_what_they_took() -> None:
-    costs, price = KnownCosts(), Price("kind", 1.0)
+    costs, price = KnownCosts(), ReadPrice("kind", 1.0)
     assert costs.expected(price) == cost.UNKNOWN_S
     assert costs.expected(PART) == 0.0
     for _ in range(100):
         costs.learn(price, 0.5)
     assert costs.expected(price) == pytest.approx(0.5, rel=0.01)
-    assert costs.expected(Price("kind", 0.1)) == 0.1, "its gas does not pay for more"
-    assert costs.expected(Price("other", math.inf)) == cost.UNKNOWN_S
+    assert costs.expected(ReadPrice("kind", 0.1)) == 0.1, "its gas does not pay for more"
+    assert costs.expected(ReadPrice("other", math.inf)) == cost.UNKNOWN_S
 
 
 def test_one_slow_call_among_many_says_little() -> None:
-    costs, price = KnownCosts(), Price("kind", 5.0)
+    costs, price = KnownCosts(), ReadPrice("kind", 5.0)
     costs.learn(price, 4.0)
     assert costs.expected(price) < 1.0
     for _ in range(20):
@@ -88,5 +88,5 @@ def test_the_kind_not_seen_for_the_longest_time_is_forgotten(monkeypatch: pytest
     monkeypatch.setattr(cost, "KINDS_MAX", 2)
     costs = KnownCosts()
     for kind in ("a", "b", "a", "c"):
-        costs.learn(Price(kind, 5.0), 4.0)
-    assert [costs.expected(Price(kind, 5.0)) > cost.UNKNOWN_S for kind in "abc"] == [True, False, True]
+        costs.learn(ReadPrice(kind, 5.0), 4.0)
+    assert [costs.expected(ReadPrice(kind, 5.0)) > cost.UNKNOWN_S for kind in "abc"] == [True, False, True]
