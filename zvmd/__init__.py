@@ -21,7 +21,7 @@ from zvmd.errors import *  # noqa: F403 - its __all__ is the list of error class
 
 if TYPE_CHECKING:
     from zvmd.async_session import AsyncSession
-    from zvmd.client import Call, Client, Deployed, connect
+    from zvmd.client import Client, ContractCall, Deployed, connect
     from zvmd.session import Session
     from zvmd.session_view import SessionView
     from zvmd.shelf import Templates, find_sessions, pin_session
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AsyncSession": "zvmd.async_session",
-    "Call": "zvmd.client",
     "Client": "zvmd.client",
+    "ContractCall": "zvmd.client",
     "Deployed": "zvmd.client",
     "Node": "zvmd.sync",
     "Session": "zvmd.session",
@@ -49,8 +49,8 @@ _RENAMED = {"ZvmdClientError": "ZvmdError"}
 
 __all__ = [
     "AsyncSession",
-    "Call",
     "Client",
+    "ContractCall",
     "Deployed",
     "Node",
     "Session",

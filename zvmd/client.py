@@ -66,7 +66,7 @@ HASH_DIGITS = 66
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ContractCall:
     """One call for `Client.call_many`; fields as in `Client.call`."""
 
     to: AddressLike
@@ -172,7 +172,7 @@ class Client:
         return parsed.decode(await self.call_raw(to, data, sender=sender, value=value, gas=gas, block=block))
 
     async def call_many(
-        self, calls: Sequence[Call], *, block: BlockName = None
+        self, calls: Sequence[ContractCall], *, block: BlockName = None
     ) -> list[tuple[Any, ...] | ZvmdError]:
         """Decoded return values of each call, or the error that it alone had, in order; all see the same block.
 

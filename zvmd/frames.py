@@ -211,7 +211,7 @@ class CallsDone(Frame, tag=77):
 
     id: int
     block_number: int
-    """Of the block that they saw."""
+    """The block that all the calls saw."""
     outcomes: list[CallDone | CallFailed]
 
 

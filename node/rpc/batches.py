@@ -21,7 +21,7 @@ READ, SUBMIT, ALONE = "read", "submit", "alone"
 """How a request may overlap with its neighbours: with other reads, with other submissions, with none."""
 
 
-class Batch(NamedTuple):
+class BatchParts(NamedTuple):
     """The requests of a batch, each known by its number."""
 
     overlaps: list[str]
@@ -33,13 +33,13 @@ class Batch(NamedTuple):
     refused: Callable[[int, ZvmdError], Answer]
     """The answer of a read that is not run."""
     begin: Callable[[int], Coroutine[Any, Any, Answer]]
-    """Makes the answer of a request that is no read."""
+    """Makes the answer of a request that is not a read."""
     price: Callable[[int], ReadPrice]
     """What a read may cost."""
 
-    def behind(self, begin: int) -> Batch:
+    def behind(self, begin: int) -> BatchParts:
         """Its requests from that one on."""
-        return Batch(
+        return BatchParts(
             self.overlaps[begin:],
             self.kinds[begin:],
             lambda number: self.answer(begin + number),
@@ -67,7 +67,7 @@ class ReadyRun(NamedTuple):
 
 
 def begin_reads(
-    batch: Batch, begin: int, end: int, brief: BriefReads, readers: Readers, work: Work
+    batch: BatchParts, begin: int, end: int, brief: BriefReads, readers: Readers, work: Work
 ) -> ReadyRun:
     """Begin with the reads of a group. Raises what a read raises that no answer is made of."""
     settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -77,7 +77,7 @@ def begin_reads(
     return ReadyRun(run, None if run.start() else settled)
 
 
-async def answer_batch(batch: Batch, brief: BriefReads, readers: Readers, work: Work) -> list[bytes]:
+async def answer_batch(batch: BatchParts, brief: BriefReads, readers: Readers, work: Work) -> list[bytes]:
     """The answers, without those of notifications; some only if ``work`` was stopped because they are too large.
 
     Raises what ends a request without an answer.
@@ -96,7 +96,7 @@ async def answer_batch(batch: Batch, brief: BriefReads, readers: Readers, work: 
     return [answer for answer in answers if answer is not None]
 
 
-async def _together(batch: Batch, begin: int, end: int, work: Work) -> list[Answer]:
+async def _together(batch: BatchParts, begin: int, end: int, work: Work) -> list[Answer]:
     """The answers of requests that wait at the same time."""
     tasks, turn = [], LoopSlice()
     try:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from chain.errors import ZvmdError
 from node.api.backend import Backend
-from node.rpc.batches import ALONE, READ, SUBMIT, Batch, ReadyRun, answer_batch, begin_reads
+from node.rpc.batches import ALONE, READ, SUBMIT, BatchParts, ReadyRun, answer_batch, begin_reads
 from node.rpc.brief import LONG, BriefReads, OrLong
 from node.rpc.caller import NODE, Caller
 from node.rpc.context import Context
@@ -59,7 +59,7 @@ class RpcService:
         self.held = held
         """Bytes of large bodies and answers, of all transports."""
         self._contexts: dict[int, Context] = {}
-        """Of callers with usual requests, by their identities, which the contexts keep."""
+        """The contexts of callers, by the identity of the caller, which its context keeps alive."""
 
     @property
     def backend(self) -> Backend:
@@ -210,7 +210,7 @@ class RpcService:
             return self.dispatcher.encode_error(identity, error, method.name)
 
     async def _wait_typed(self, request: TypedRequest, context: Context) -> bytes:
-        """The answer to what is no read."""
+        """The answer to a request that waits, such as a submission."""
         identity, method, arguments, _ = request
         try:
             result = await Call(method, context, arguments).start()
@@ -229,10 +229,10 @@ class RpcService:
         with work:
             return await answering
 
-    def _batch_of(self, requests: Sequence[TypedRequest], caller: Caller) -> Batch:
+    def _batch_of(self, requests: Sequence[TypedRequest], caller: Caller) -> BatchParts:
         """Usual requests, as what makes their answers."""
         context = self._context_of(caller)
-        return Batch(
+        return BatchParts(
             [_overlap(request.method) for request in requests],
             [INLINE if request.method.inline else request.kind for request in requests],
             lambda number: self._read_typed(requests[number], context),
@@ -277,7 +277,7 @@ class RpcService:
                 await ready.settled
             return await self._join([answer for answer in ready.run.answers if answer is not None], work)
 
-    async def _answer_mixed(self, batch: Batch, work: Work) -> bytes | None:
+    async def _answer_mixed(self, batch: BatchParts, work: Work) -> bytes | None:
         with work:
             return await self._answer_batch(batch, work)
 
@@ -350,7 +350,7 @@ class RpcService:
             return await self._answer_one(decoded.requests[0], work)
         return await self._answer_batch(self._batch_of_any(decoded.requests, work), work)
 
-    def _batch_of_any(self, requests: Sequence[Request], work: Work) -> Batch:
+    def _batch_of_any(self, requests: Sequence[Request], work: Work) -> BatchParts:
         """Requests as they were decoded strictly, as what makes their answers."""
 
         def overlap(request: Request) -> str:
@@ -363,7 +363,7 @@ class RpcService:
                 return None
             return INLINE if method.inline else kind_of(method.name, request.params) if method.brief else None
 
-        return Batch(
+        return BatchParts(
             [overlap(request) for request in requests],
             [kind(request) for request in requests],
             lambda number: self._encoded(requests[number])(),
@@ -372,7 +372,7 @@ class RpcService:
             lambda number: requests[number].price,
         )
 
-    async def _answer_batch(self, batch: Batch, work: Work) -> bytes | None:
+    async def _answer_batch(self, batch: BatchParts, work: Work) -> bytes | None:
         """The answers are counted as they arrive: above the limit one error is the answer."""
         return await self._join(await answer_batch(batch, self.brief, self.readers, work), work)
 

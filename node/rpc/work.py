@@ -50,6 +50,7 @@ class ReaderShare:
     def is_idle(self) -> bool:
         """Whether nothing of it is under way, so that nothing is refused for it. Event loop."""
         return not (self.unanswered or self.expected_s)
+
     def arrived(self) -> None:
         """A job of the client waits from now on. Event loop."""
         self.unanswered += 1

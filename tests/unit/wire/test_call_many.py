@@ -69,9 +69,11 @@ def test_each_call_has_its_own_outcome(library: str, tmp_path: Path) -> None:
         assert isinstance(reverted.data, bytes)
         assert isinstance(crashed, zvmd.InternalError)
         assert isinstance(wrong, zvmd.InvalidParams)
-        typed = await client.call_many([zvmd.Call(TO, "f(uint256)(uint256)", [9]), zvmd.Call(REVERTING, "f()()")])
-        assert isinstance(typed[0], zvmd.ZvmdError) or len(typed[0]) == 1
+        good = zvmd.ContractCall(TO, "f()(bytes4)")
+        undecodable = zvmd.ContractCall(TO, "f()(uint256,uint256)")
+        typed = await client.call_many([good, zvmd.ContractCall(REVERTING, "f()()"), undecodable])
         assert isinstance(typed[1], zvmd.Reverted)
+        assert isinstance(typed[2], zvmd.ZvmdError)
         assert await client.call_many([]) == []
 
     run(tmp_path, library, work)
