@@ -29,6 +29,7 @@ class Fork(IntEnum):
     OSAKA = 14
 
 
+FRONTIER: Final = Fork.FRONTIER
 HOMESTEAD: Final = Fork.HOMESTEAD
 SPURIOUS_DRAGON: Final = Fork.SPURIOUS_DRAGON
 BYZANTIUM: Final = Fork.BYZANTIUM
@@ -111,13 +112,13 @@ class ChainConfig:
 
     def fork_at(self, number: int, timestamp: int) -> Fork:
         """The fork whose rules govern the block with this number and timestamp."""
-        fork = Fork.FRONTIER
+        fork = FRONTIER
         for first_number, candidate in self.block_forks:
-            if number >= first_number:
-                fork = max(fork, candidate)
+            if number >= first_number and candidate > fork:
+                fork = candidate
         for first_timestamp, candidate in self.time_forks:
-            if timestamp >= first_timestamp:
-                fork = max(fork, candidate)
+            if timestamp >= first_timestamp and candidate > fork:
+                fork = candidate
         return fork
 
     def blobs_at(self, timestamp: int) -> BlobSchedule:

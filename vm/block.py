@@ -13,7 +13,7 @@ from chain.blocks import (
     withdrawals_root,
 )
 from chain.environment import BlockEnvironment
-from chain.fees import GAS_PER_BLOB, blob_base_fee
+from chain.fees import GAS_PER_BLOB
 from chain.forks import BYZANTIUM, CANCUN, DEPOSIT_CONTRACT, LONDON, PRAGUE, SHANGHAI
 from chain.receipts import Log, Receipt, bloom_may_hold, combine_blooms, receipts_root
 from chain.state import BlockHashes, StateDelta, StateReader
@@ -79,7 +79,7 @@ class BlockExecution:
         schedule = environment.blob_schedule
         self._blob_gas_limit = schedule.max * GAS_PER_BLOB
         self._listener = listener
-        self._blob_price = blob_base_fee(environment.excess_blob_gas, schedule.base_fee_update_fraction)
+        self._blob_price = environment.blob_price
 
     def begin(self) -> None:
         """The system calls before the first transaction."""
