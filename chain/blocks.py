@@ -9,7 +9,7 @@ from hashlib import sha256
 from chain import rlp
 from chain.environment import Withdrawal
 from chain.errors import InvalidRlp
-from chain.hashing import EMPTY_LIST_HASH, keccak256
+from chain.hashing import EMPTY_LIST_HASH, EMPTY_ROOT, keccak256
 from chain.receipts import BLOOM_BYTES
 from chain.transactions import Transaction, decode_transaction, encode_transaction
 from chain.trie import ordered_root
@@ -89,23 +89,13 @@ class Block:
 
 def encode_header(header: Header) -> bytes:
     """RLP of a header (Yellow Paper 4.3.3); fields that its fork does not have are left out."""
-    integer = rlp.encode_int
-    fields: list[bytes] = [
-        header.parent_hash,
-        header.uncles_hash,
-        header.coinbase,
-        header.state_root,
-        header.transactions_root,
-        header.receipts_root,
-        header.bloom,
-        integer(header.difficulty),
-        integer(header.number),
-        integer(header.gas_limit),
-        integer(header.gas_used),
-        integer(header.timestamp),
-        header.extra_data,
-        header.prevrandao,
-        header.nonce,
+    number, data = _encode_number, rlp.encode_bytes
+    parts = [
+        *(b"\xa0", header.parent_hash, b"\xa0", header.uncles_hash, b"\x94", header.coinbase),
+        *(b"\xa0", header.state_root, b"\xa0", header.transactions_root, b"\xa0", header.receipts_root),
+        *(b"\xb9\x01\x00", header.bloom, number(header.difficulty), number(header.number)),
+        *(number(header.gas_limit), number(header.gas_used), number(header.timestamp), data(header.extra_data)),
+        *(b"\xa0", header.prevrandao, b"\x88", header.nonce),
     ]
     later = (
         header.base_fee,
@@ -118,8 +108,17 @@ def encode_header(header: Header) -> bytes:
     for value in later:
         if value is None:
             break
-        fields.append(value if isinstance(value, bytes) else integer(value))
-    return rlp.encode(fields)
+        parts.append(data(value) if isinstance(value, bytes) else number(value))
+    payload = b"".join(parts)
+    return rlp.encode_length(len(payload), 0xC0) + payload
+
+
+def _encode_number(number: int) -> bytes:
+    """RLP of an integer."""
+    if number < 0x80:
+        return b"\x80" if number == 0 else bytes((number,))
+    size = (number.bit_length() + 7) >> 3
+    return bytes((0x80 + size,)) + number.to_bytes(size, "big")
 
 
 def decode_header(raw: bytes) -> Header:
@@ -227,14 +226,14 @@ def transactions_root(transactions: Sequence[Transaction]) -> Hash32:
     return ordered_root([encode_transaction(tx) for tx in transactions])
 
 
-def withdrawals_root(withdrawals: Iterable[Withdrawal]) -> Hash32:
+def withdrawals_root(withdrawals: Sequence[Withdrawal]) -> Hash32:
     """``withdrawalsRoot`` (EIP-4895)."""
-    return ordered_root([encode_withdrawal(withdrawal) for withdrawal in withdrawals])
+    return ordered_root([encode_withdrawal(withdrawal) for withdrawal in withdrawals]) if withdrawals else EMPTY_ROOT
 
 
 def uncles_hash(uncles: Sequence[Header]) -> Hash32:
     """``sha3Uncles``: Keccak-256 of the RLP of the uncles' headers (Yellow Paper 4.3.2)."""
-    return keccak256(rlp.encode_list([encode_header(uncle) for uncle in uncles]))
+    return keccak256(rlp.encode_list([encode_header(uncle) for uncle in uncles])) if uncles else EMPTY_UNCLES_HASH
 
 
 def requests_hash_of(requests: Iterable[bytes]) -> Hash32:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chain.forks import BlobSchedule, Fork
+from chain.forks import OSAKA, BlobSchedule, Fork
 from chain.gas_schedule import SCHEDULES, words_in
 from chain.transactions import Transaction
 from chain.types import UINT256_MAX
@@ -119,7 +119,7 @@ def next_excess_blob_gas(
     target = schedule.target * GAS_PER_BLOB
     if total < target:
         return 0
-    if fork >= Fork.OSAKA:
+    if fork >= OSAKA:
         blob_price = blob_base_fee(parent_excess_blob_gas, schedule.base_fee_update_fraction)
         if BLOB_BASE_COST * parent_base_fee > GAS_PER_BLOB * blob_price:
             return (

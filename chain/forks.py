@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 from chain.types import Address
 
@@ -27,6 +28,19 @@ class Fork(IntEnum):
     PRAGUE = 13
     OSAKA = 14
 
+
+FRONTIER: Final = Fork.FRONTIER
+HOMESTEAD: Final = Fork.HOMESTEAD
+SPURIOUS_DRAGON: Final = Fork.SPURIOUS_DRAGON
+BYZANTIUM: Final = Fork.BYZANTIUM
+BERLIN: Final = Fork.BERLIN
+LONDON: Final = Fork.LONDON
+PARIS: Final = Fork.PARIS
+SHANGHAI: Final = Fork.SHANGHAI
+CANCUN: Final = Fork.CANCUN
+PRAGUE: Final = Fork.PRAGUE
+OSAKA: Final = Fork.OSAKA
+"""For what each transaction compares: in Python 3.11 naming a member through its class takes 0.2 us."""
 
 LATEST_FORK = Fork.OSAKA
 
@@ -98,13 +112,13 @@ class ChainConfig:
 
     def fork_at(self, number: int, timestamp: int) -> Fork:
         """The fork whose rules govern the block with this number and timestamp."""
-        fork = Fork.FRONTIER
+        fork = FRONTIER
         for first_number, candidate in self.block_forks:
-            if number >= first_number:
-                fork = max(fork, candidate)
+            if number >= first_number and candidate > fork:
+                fork = candidate
         for first_timestamp, candidate in self.time_forks:
-            if timestamp >= first_timestamp:
-                fork = max(fork, candidate)
+            if timestamp >= first_timestamp and candidate > fork:
+                fork = candidate
         return fork
 
     def blobs_at(self, timestamp: int) -> BlobSchedule:

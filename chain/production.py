@@ -9,7 +9,7 @@ import msgspec
 from chain import fees
 from chain.blocks import Header
 from chain.environment import BlockEnvironment
-from chain.forks import BlobSchedule, ChainConfig, Fork
+from chain.forks import CANCUN, LONDON, PARIS, BlobSchedule, ChainConfig, Fork
 from chain.hashing import keccak256
 from chain.header_rules import MAX_GAS_LIMIT, MIN_GAS_LIMIT
 from chain.types import UINT64_MAX, ZERO_ADDRESS, ZERO_HASH, Address, Hash32
@@ -98,8 +98,8 @@ def next_environment(
         coinbase=Address(settings.coinbase),
         parent_hash=parent.hash,
         base_fee=next_base_fee(parent, fork, settings),
-        prevrandao=Hash32(settings.next_prevrandao or keccak256(parent.hash)) if fork >= Fork.PARIS else ZERO_HASH,
-        excess_blob_gas=excess_blob_gas_after(parent, schedule, fork) if fork >= Fork.CANCUN else 0,
+        prevrandao=Hash32(settings.next_prevrandao or keccak256(parent.hash)) if fork >= PARIS else ZERO_HASH,
+        excess_blob_gas=excess_blob_gas_after(parent, schedule, fork) if fork >= CANCUN else 0,
         blob_schedule=schedule,
         extra_data=EXTRA_DATA,
         gas_capped=config.gas_capped,
@@ -118,7 +118,7 @@ def next_timestamp(parent: Header, settings: ChainSettings, now: int, *, wanted:
 
 def next_base_fee(parent: Header, fork: Fork, settings: ChainSettings) -> int:
     """Base fee of the block after ``parent``, wei per gas: the one asked for, or that of EIP-1559; 0 before London."""
-    if fork < Fork.LONDON:
+    if fork < LONDON:
         return 0
     if settings.next_base_fee is not None:
         return settings.next_base_fee

@@ -17,7 +17,7 @@ from chain.errors import (
     WrongChainId,
 )
 from chain.fees import floor_gas, intrinsic_gas
-from chain.forks import CODE_BYTES_MAX, Fork
+from chain.forks import CODE_BYTES_MAX, HOMESTEAD, OSAKA, SHANGHAI, SPURIOUS_DRAGON, Fork
 from chain.transactions import BLOB, LEGACY, SET_CODE, Transaction, is_impersonated
 from chain.types import UINT64_MAX, UINT256_MAX
 
@@ -72,7 +72,7 @@ def check_type(tx: Transaction, fork: Fork) -> None:
 def check_initcode(tx: Transaction, fork: Fork, code_bytes_max: int = CODE_BYTES_MAX) -> None:
     """Raise `InitcodeTooLarge` for a creation with more code than EIP-3860 allows: twice the limit of code."""
     most = 2 * code_bytes_max
-    if fork >= Fork.SHANGHAI and tx.to is None and len(tx.data) > most:
+    if fork >= SHANGHAI and tx.to is None and len(tx.data) > most:
         raise InitcodeTooLarge(f"{len(tx.data)} bytes of creation code, the limit is {most}")
 
 
@@ -87,11 +87,11 @@ def _check_signature(tx: Transaction, fork: Fork, chain_id: int) -> None:
     impersonated = is_impersonated(tx)  # only a development node's own: `recover_sender` refuses it
     if not impersonated and not (0 < tx.r < CURVE_ORDER and 0 < tx.s < CURVE_ORDER):
         raise InvalidSignature("r or s is out of range")
-    if not impersonated and tx.s > HALF_CURVE_ORDER and fork >= Fork.HOMESTEAD:
+    if not impersonated and tx.s > HALF_CURVE_ORDER and fork >= HOMESTEAD:
         raise InvalidSignature("s is in the upper half of the curve order (EIP-2)")
     if tx.chain_id is None:
         return
-    if tx.type == LEGACY and fork < Fork.SPURIOUS_DRAGON:
+    if tx.type == LEGACY and fork < SPURIOUS_DRAGON:
         raise InvalidSignature(f"v is {tx.v}, but EIP-155 begins with Spurious Dragon")
     if tx.chain_id != chain_id:
         raise WrongChainId(f"signed for chain {tx.chain_id}, this is chain {chain_id}")
@@ -99,7 +99,7 @@ def _check_signature(tx: Transaction, fork: Fork, chain_id: int) -> None:
 
 def gas_cap(fork: Fork, *, gas_capped: bool) -> int | None:
     """The most gas a transaction may have under this fork, besides the block's limit; None: any."""
-    return TRANSACTION_GAS_CAP if gas_capped and fork >= Fork.OSAKA else None
+    return TRANSACTION_GAS_CAP if gas_capped and fork >= OSAKA else None
 
 
 def _check_gas_cap(tx: Transaction, cap: int | None) -> None:
@@ -115,7 +115,7 @@ def _check_blobs(tx: Transaction, fork: Fork) -> None:
         raise InvalidBlobs("a blob transaction cannot create a contract")
     if not hashes:
         raise InvalidBlobs("a blob transaction without blobs")
-    if fork >= Fork.OSAKA and len(hashes) > MAX_BLOBS_PER_TRANSACTION:
+    if fork >= OSAKA and len(hashes) > MAX_BLOBS_PER_TRANSACTION:
         raise InvalidBlobs(f"{len(hashes)} blobs, the limit is {MAX_BLOBS_PER_TRANSACTION} (EIP-7594)")
     for versioned_hash in hashes:
         if versioned_hash[0] != VERSIONED_HASH_VERSION_KZG:

@@ -13,8 +13,8 @@ from chain.blocks import (
     withdrawals_root,
 )
 from chain.environment import BlockEnvironment
-from chain.fees import GAS_PER_BLOB, blob_base_fee
-from chain.forks import DEPOSIT_CONTRACT, Fork
+from chain.fees import GAS_PER_BLOB
+from chain.forks import BYZANTIUM, CANCUN, DEPOSIT_CONTRACT, LONDON, PRAGUE, SHANGHAI
 from chain.receipts import Log, Receipt, bloom_may_hold, combine_blooms, receipts_root
 from chain.state import BlockHashes, StateDelta, StateReader
 from chain.transactions import BLOB, Transaction
@@ -79,7 +79,7 @@ class BlockExecution:
         schedule = environment.blob_schedule
         self._blob_gas_limit = schedule.max * GAS_PER_BLOB
         self._listener = listener
-        self._blob_price = blob_base_fee(environment.excess_blob_gas, schedule.base_fee_update_fraction)
+        self._blob_price = environment.blob_price
 
     def begin(self) -> None:
         """The system calls before the first transaction."""
@@ -90,10 +90,13 @@ class BlockExecution:
         """Blob gas that further transactions may use."""
         return self._blob_gas_limit - self.blob_gas_used
 
-    def add(self, tx: Transaction, sender: Address) -> Receipt:
-        """Execute a transaction. Raises `InvalidTransaction` or `PrecompileUnavailable`, nothing changed."""
+    def add(self, tx: Transaction, sender: Address, *, is_checked: bool = False) -> Receipt:
+        """Execute a transaction. Raises `InvalidTransaction` or `PrecompileUnavailable`, nothing changed.
+
+        ``is_checked``: `chain.validity.check_static` has accepted it under the block's rules.
+        """
         console = None if self._listener is None else ConsoleCalls()
-        result = self.run(tx, sender, console=console)
+        result = self.run(tx, sender, console=console, is_checked=is_checked)
         if console is not None and self._listener is not None:
             self._listener(tx, result, console)
         receipt = self._receipt(tx, result)
@@ -101,7 +104,13 @@ class BlockExecution:
         return receipt
 
     def run(
-        self, tx: Transaction, sender: Address, tracer: Tracer | None = None, console: ConsoleCalls | None = None
+        self,
+        tx: Transaction,
+        sender: Address,
+        tracer: Tracer | None = None,
+        console: ConsoleCalls | None = None,
+        *,
+        is_checked: bool = False,
     ) -> TransactionResult:
         """`add` without a receipt, heard by a tracer: for blocks that are run again, never finished."""
         result = apply_transaction(
@@ -115,6 +124,7 @@ class BlockExecution:
             blob_gas_left=self.blob_gas_left,
             tracer=tracer,
             console=console,
+            is_checked=is_checked,
         )
         self.gas_used += result.gas_used
         self.blob_gas_used += result.blob_gas_used
@@ -122,7 +132,7 @@ class BlockExecution:
 
     def _receipt(self, tx: Transaction, result: TransactionResult) -> Receipt:
         is_blob = tx.type == BLOB
-        has_status = self.environment.fork >= Fork.BYZANTIUM  # EIP-658
+        has_status = self.environment.fork >= BYZANTIUM  # EIP-658
         post_state = None if has_status or self._root_of is None else self._root_of(self.journal.delta())
         return Receipt(
             type=tx.type,
@@ -154,7 +164,7 @@ class BlockExecution:
         if amounts:
             system.pay_out(self.journal, amounts)
         requests = None
-        if environment.fork >= Fork.PRAGUE:
+        if environment.fork >= PRAGUE:
             requests = system.collect_requests(
                 self._machine,
                 environment,
@@ -183,7 +193,7 @@ def build_header(
 ) -> Header:
     """The header of an executed block; fields of later forks stay None."""
     fork = environment.fork
-    cancun = fork >= Fork.CANCUN
+    cancun = fork >= CANCUN
     return Header(
         parent_hash=environment.parent_hash,
         uncles_hash=uncles_hash(uncles),
@@ -200,8 +210,8 @@ def build_header(
         extra_data=environment.extra_data,
         prevrandao=environment.prevrandao,
         nonce=environment.nonce,
-        base_fee=environment.base_fee if fork >= Fork.LONDON else None,
-        withdrawals_root=withdrawals_root(environment.withdrawals) if fork >= Fork.SHANGHAI else None,
+        base_fee=environment.base_fee if fork >= LONDON else None,
+        withdrawals_root=withdrawals_root(environment.withdrawals) if fork >= SHANGHAI else None,
         blob_gas_used=result.blob_gas_used if cancun else None,
         excess_blob_gas=environment.excess_blob_gas if cancun else None,
         parent_beacon_root=environment.parent_beacon_root if cancun else None,

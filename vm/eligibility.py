@@ -18,7 +18,7 @@ from chain.errors import (
     SenderNotEoa,
 )
 from chain.fees import blob_gas_of, cost_of
-from chain.forks import Fork
+from chain.forks import PRAGUE, Fork
 from chain.state import EMPTY_CODE_HASH, Account
 from chain.transactions import Transaction, is_impersonated
 from chain.types import Address
@@ -48,7 +48,7 @@ def check_sender_code(
     """
     if account.code_hash == EMPTY_CODE_HASH or is_impersonated(tx):
         return
-    if fork < Fork.PRAGUE or delegation_target(code()) is None:
+    if fork < PRAGUE or delegation_target(code()) is None:
         raise SenderNotEoa(f"0x{sender.hex()} has code")
 
 

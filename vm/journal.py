@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from itertools import starmap
 from operator import is_
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from chain.forks import Fork
+from chain.forks import BERLIN, PARIS, SPURIOUS_DRAGON, Fork
 from chain.hashing import keccak256
 from chain.receipts import Log, RecordedLogs, read_logs
 from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, StateDelta, StateReader
@@ -318,6 +319,12 @@ class SlotTables(NamedTuple):
     warm: dict[tuple[Address, int], bool]
 
 
+@cache
+def _warm_precompiles(fork: Fork) -> dict[Address, bool]:
+    """A journal's warm accounts at the beginning of a transaction (EIP-2929). Nobody changes the dict."""
+    return dict.fromkeys(precompiles_by_address(fork), True)
+
+
 class Journal:
     """State of a block while it executes; also of dev cheats, through the same setters outside a transaction.
 
@@ -327,8 +334,8 @@ class Journal:
 
     __slots__ = (
         *("_accounts", "_base_accounts", "_base_storage", "_clears_empty", "_codes", "_created", "_log_parts"),
-        *("_refund", "_scheduled", "_state", "_tables", "_touched", "_undo", "_unread", "_unread_ended"),
-        *("_warm_accounts", "_wiped", "fork", "precompiles"),
+        *("_has_access_lists", "_refund", "_scheduled", "_state", "_tables", "_touched", "_undo", "_unread"),
+        *("_unread_ended", "_warm_accounts", "_warm_precompiles", "_wiped", "fork", "precompiles"),
     )
 
     def __init__(self, state: StateReader, fork: Fork) -> None:
@@ -336,7 +343,9 @@ class Journal:
         self.fork = fork
         self.precompiles: Mapping[Address, Address] = precompiles_by_address(fork)
         """Where a precompiled contract answers -> which one; the fork's, unless one was moved."""
-        self._clears_empty = fork >= Fork.SPURIOUS_DRAGON
+        self._warm_precompiles = _warm_precompiles(fork) if fork >= BERLIN else {}
+        self._has_access_lists = fork >= BERLIN
+        self._clears_empty = fork >= SPURIOUS_DRAGON
         self._undo: list[UndoEntry] = []
         # Values now and, for what was read, values in the state below.
         self._accounts: dict[Address, Account | None] = {}
@@ -439,6 +448,13 @@ class Journal:
         """Set the nonce, creating the account if needed."""
         account = self.account(address)
         self._put(address, Account(nonce, account.balance, account.code_hash))
+
+    def begin_sending(self, sender: Address, nonce: int, bought: int) -> None:
+        """Set the sender's nonce and take the wei that its gas costs: what a transaction begins with."""
+        account = self.account(sender)
+        balance = account.balance - bought
+        assert balance >= 0, "balance below zero"
+        self._put(sender, Account(nonce, balance, account.code_hash))
 
     def set_code(self, address: Address, code: bytes) -> None:
         """Set the code, creating the account if needed."""
@@ -581,6 +597,11 @@ class Journal:
         self._undo.append(AccountWarmed(address))
         return True
 
+    def warm_at_start(self, addresses: Iterable[Address]) -> None:
+        """Warm accounts before the transaction's execution: only its end makes them cold again."""
+        for address in addresses:
+            self._warm_accounts[address] = True
+
     def is_warm_account(self, address: Address) -> bool:
         """Whether the account is warm (EIP-2929)."""
         return address in self._warm_accounts
@@ -640,9 +661,10 @@ class Journal:
 
     def begin_transaction(self) -> None:
         """Start with only precompiles warm, no refund, no logs; what came before is the original state."""
-        self._forget_transaction()
-        if self.fork >= Fork.BERLIN:
-            self._warm_accounts.update(dict.fromkeys(self.precompiles, True))
+        if self._undo or self._touched or self._warm_accounts:  # of a development call
+            self._forget_transaction()
+        if self._has_access_lists:
+            self._warm_accounts.update(self._warm_precompiles)
 
     def replace_precompile(self, address: Address, moved_to: Address | None = None) -> None:
         """Have the account's own code run instead of a precompiled contract, which answers elsewhere or not at all."""
@@ -651,6 +673,7 @@ class Journal:
         if moved_to is not None:
             left[moved_to] = contract
         self.precompiles = left
+        self._warm_precompiles = dict.fromkeys(left, True)
 
     def abandon_transaction(self) -> None:
         """Undo everything since `begin_transaction`."""
@@ -664,9 +687,10 @@ class Journal:
         if self._clears_empty:
             for address in self._touched:
                 account = self._accounts[address] if address in self._accounts else self._load(address)
+                if account is None or account.nonce or account.balance or account.code_hash != EMPTY_CODE_HASH:
+                    continue
                 # Since the merge only a development call gives an empty account storage (EIP-7523): that stays.
-                is_empty = account is not None and account.is_empty
-                if is_empty and (self.fork < Fork.PARIS or not self.has_storage(address)):
+                if self.fork < PARIS or not self.has_storage(address):
                     self._delete(address)
         self._forget_transaction()
 

@@ -11,7 +11,7 @@ from chain.backoff import Attempts
 from chain.brief import before_long_work
 from chain.crypto import create_address
 from chain.environment import BlockEnvironment
-from chain.forks import Fork
+from chain.forks import CANCUN, PARIS, Fork
 from chain.state import EMPTY_CODE_HASH, StateReader
 from chain.types import Address, Hash32
 from vm.code import CodeCache
@@ -270,7 +270,7 @@ class Machine:
         """The environment words from GASPRICE to BLOBBASEFEE of a call that pays nothing, for the last block."""
         known, words = self._free_words
         if known is not environment:
-            price = environment.blob_price if environment.fork >= Fork.CANCUN else 0
+            price = environment.blob_price if environment.fork >= CANCUN else 0
             words = b"".join((bytes(32), self._words_of(environment), price.to_bytes(32, "little")))
             self._free_words = (environment, words)
         return words
@@ -281,7 +281,7 @@ class Machine:
         if known is not environment:
             randomness = (
                 environment.prevrandao[::-1]
-                if environment.fork >= Fork.PARIS
+                if environment.fork >= PARIS
                 else environment.difficulty.to_bytes(32, "little")
             )
             numbers = (environment.gas_limit, environment.chain_id, environment.base_fee)

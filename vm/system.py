@@ -5,10 +5,12 @@ EIP-2935, EIP-4788, EIP-4895, EIP-6110, EIP-7002, EIP-7251, EIP-7685.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Callable, Iterable
+from typing import Final
 
 from chain.environment import BlockEnvironment
-from chain.forks import Fork
+from chain.forks import CANCUN, PRAGUE, Fork
 from chain.hashing import keccak256
 from chain.receipts import Log
 from chain.state import EMPTY_CODE_HASH, BlockHashes
@@ -36,6 +38,9 @@ BEACON_ROOTS_LENGTH = 8191
 """HISTORY_BUFFER_LENGTH of EIP-4788."""
 HISTORY_LENGTH = 8191
 """HISTORY_SERVE_WINDOW of EIP-2935."""
+
+Stores = tuple[tuple[int, int], ...]
+"""Slots and values."""
 
 WEI_PER_GWEI = 10**9
 
@@ -87,35 +92,37 @@ def begin_block(
     machine: Machine, environment: BlockEnvironment, block_hash: BlockHashes, journal: Journal
 ) -> None:
     """Store the parent's beacon root and hash; failing and missing contracts are passed over."""
-    calls = (
-        (Fork.CANCUN, BEACON_ROOTS_ADDRESS, environment.parent_beacon_root, _stored_beacon_root),
-        (Fork.PRAGUE, HISTORY_STORAGE_ADDRESS, environment.parent_hash, _stored_parent_hash),
-    )
-    for first_fork, address, data, stored in calls:
+    for first_fork, address, data_of, stored in _AT_THE_BEGINNING:
         if environment.fork < first_fork:
             continue
         if journal.code_hash(address) == CANONICAL_CODES[address]:
-            journal.begin_transaction()
-            for slot, value in stored(environment).items():
+            for slot, value in stored(environment):
                 journal.set_storage(address, slot, value)
-            journal.end_transaction()
             continue
-        try:
-            system_call(machine, environment, block_hash, journal, address, data)
-        except SystemCallFailed:
-            continue
+        with contextlib.suppress(SystemCallFailed):
+            journal.end_transaction()  # what has been stored
+            system_call(machine, environment, block_hash, journal, address, data_of(environment))
+    journal.end_transaction()
 
 
-def _stored_beacon_root(environment: BlockEnvironment) -> dict[int, int]:
+def _stored_beacon_root(environment: BlockEnvironment) -> Stores:
     """What EIP-4788's contract stores when the system calls it: the timestamp, and the root as far behind it again."""
     index = environment.timestamp % BEACON_ROOTS_LENGTH
     root = int.from_bytes(environment.parent_beacon_root, "big")
-    return {index: environment.timestamp, index + BEACON_ROOTS_LENGTH: root}
+    return (index, environment.timestamp), (index + BEACON_ROOTS_LENGTH, root)
 
 
-def _stored_parent_hash(environment: BlockEnvironment) -> dict[int, int]:
+def _stored_parent_hash(environment: BlockEnvironment) -> Stores:
     """What EIP-2935's contract stores when the system calls it."""
-    return {(environment.number - 1) % HISTORY_LENGTH: int.from_bytes(environment.parent_hash, "big")}
+    return (((environment.number - 1) % HISTORY_LENGTH, int.from_bytes(environment.parent_hash, "big")),)
+
+
+_BeginningCall = tuple[Fork, Address, Callable[[BlockEnvironment], bytes], Callable[[BlockEnvironment], Stores]]
+_AT_THE_BEGINNING: Final[tuple[_BeginningCall, ...]] = (
+    (CANCUN, BEACON_ROOTS_ADDRESS, lambda environment: environment.parent_beacon_root, _stored_beacon_root),
+    (PRAGUE, HISTORY_STORAGE_ADDRESS, lambda environment: environment.parent_hash, _stored_parent_hash),
+)
+"""First fork, contract, data of the call, and what it stores."""
 
 
 def _nothing_is_queued(journal: Journal, address: Address) -> bool:
@@ -123,7 +130,7 @@ def _nothing_is_queued(journal: Journal, address: Address) -> bool:
     tail (slots 0 to 3) are zero, and its code is the one of the EIP."""
     if journal.code_hash(address) != CANONICAL_CODES[address]:
         return False
-    return not any(journal.storage(address, slot) for slot in range(4))
+    return not journal.has_storage(address) or not any(journal.storage(address, slot) for slot in range(4))
 
 
 def pay_out(journal: Journal, amounts: Iterable[tuple[Address, int]]) -> None:

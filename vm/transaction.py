@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from chain.console_log import CONSOLE
 from chain.crypto import create_address
 from chain.environment import BlockEnvironment
 from chain.fees import blob_gas_of, floor_data_gas, floor_gas, intrinsic_call_gas, intrinsic_gas
-from chain.forks import Fork
+from chain.forks import BERLIN, CANCUN, PRAGUE, SHANGHAI, Fork
 from chain.gas_schedule import SCHEDULES
 from chain.receipts import Log, LogParts, read_logs
 from chain.state import EMPTY_CODE_HASH, BlockHashes, StateReader
@@ -38,6 +39,9 @@ from vm.evm.trace import Tracer
 from vm.journal import Journal
 from vm.machine import Machine
 from vm.message import CallKind, Halt, Message, Outcome
+
+_CALL: Final = CallKind.CALL
+_CREATE: Final = CallKind.CREATE
 
 
 @dataclass(slots=True)
@@ -74,18 +78,21 @@ def apply_transaction(
     blob_gas_left: int,
     tracer: Tracer | None = None,
     console: ConsoleCalls | None = None,
+    is_checked: bool = False,
 ) -> TransactionResult:
     """Check the transaction, run it and pay for it. ``console`` collects its calls of console.log.
 
+    ``is_checked``: `chain.validity.check_static` has accepted it under the block's rules.
     Raises an `InvalidTransaction` subclass, or `PrecompileUnavailable`, with the journal as it was.
     """
-    check_static(
-        tx,
-        environment.fork,
-        environment.chain_id,
-        gas_capped=environment.gas_capped,
-        code_bytes_max=machine.code_bytes_max,
-    )
+    if not is_checked:
+        check_static(
+            tx,
+            environment.fork,
+            environment.chain_id,
+            gas_capped=environment.gas_capped,
+            code_bytes_max=machine.code_bytes_max,
+        )
     check_gas_room(tx, block_gas_left)
     _check_sender(journal, tx, sender, environment.fork)
     _check_fees(environment, tx, blob_gas_left)
@@ -216,22 +223,22 @@ def _prepare(
     environment: BlockEnvironment, block_hash: BlockHashes, journal: Journal, tx: Transaction, sender: Address
 ) -> tuple[Message, ExecutionContext]:
     """Buy gas, raise the nonce, warm and delegate: all that comes before the execution."""
-    fork = environment.fork
+    fork, to = environment.fork, tx.to
     price = effective_gas_price(tx, environment.base_fee)
-    blob_price = environment.blob_price if fork >= Fork.CANCUN else 0
-    # A simulated call may offer nothing for its blobs, as it may offer nothing for gas.
-    bought = tx.gas_limit * price + blob_gas_of(tx) * min(blob_price, tx.max_fee_per_blob_gas)
-    if bought:
-        journal.add_balance(sender, -bought)
+    blob_price = environment.blob_price if fork >= CANCUN else 0
+    bought = tx.gas_limit * price
+    if tx.type == BLOB:
+        # A simulated call may offer nothing for its blobs, as it may offer nothing for gas.
+        bought += blob_gas_of(tx) * min(blob_price, tx.max_fee_per_blob_gas)
     message = _message_of(tx, sender, tx.gas_limit - intrinsic_gas(tx, fork))
     # The nonce goes up before execution; a creation's address comes from the nonce before that.
-    journal.set_nonce(sender, tx.nonce + 1)
-    if fork >= Fork.BERLIN:
+    journal.begin_sending(sender, tx.nonce + 1, bought)
+    if fork >= BERLIN:
         _warm(journal, environment, tx, sender, message.to)
     if tx.type == SET_CODE:
         _delegate(journal, environment.chain_id, tx.authorization_list)
-    if fork >= Fork.PRAGUE and tx.to is not None:
-        target = delegation_target(journal.code(tx.to))
+    if fork >= PRAGUE and to is not None and journal.code_hash(to) != EMPTY_CODE_HASH:
+        target = delegation_target(journal.code(to))
         if target is not None:
             journal.warm_account(target)
     hashes = tx.blob_versioned_hashes
@@ -241,18 +248,18 @@ def _prepare(
 def _message_of(tx: Transaction, sender: Address, gas: int) -> Message:
     if tx.to is None:
         address = create_address(sender, tx.nonce)
-        return Message(CallKind.CREATE, sender, address, address, tx.value, tx.data, gas)
-    return Message(CallKind.CALL, sender, tx.to, tx.to, tx.value, tx.data, gas)
+        return Message(_CREATE, sender, address, address, tx.value, tx.data, gas)
+    return Message(_CALL, sender, tx.to, tx.to, tx.value, tx.data, gas)
 
 
 def _warm(
     journal: Journal, environment: BlockEnvironment, tx: Transaction, sender: Address, to: Address
 ) -> None:
     """What is warm from the start (EIP-2929, EIP-2930, EIP-3651), besides the precompiles."""
-    journal.warm_account(sender)
-    journal.warm_account(to)
-    if environment.fork >= Fork.SHANGHAI:
-        journal.warm_account(environment.coinbase)
+    if environment.fork >= SHANGHAI:
+        journal.warm_at_start((sender, to, environment.coinbase))
+    else:
+        journal.warm_at_start((sender, to))
     for address, slots in tx.access_list:
         journal.warm_account(address)
         for slot in slots:
@@ -307,6 +314,5 @@ def _settle(
     journal.add_balance(environment.coinbase, gas_used * (price - environment.base_fee))
     logs = journal.recorded_logs()
     journal.end_transaction()
-    return TransactionResult(
-        outcome, gas_used, price, logs, contract_address, blob_gas_of(tx), gas_refunded=refund
-    )
+    blob_gas = blob_gas_of(tx) if tx.type == BLOB else 0
+    return TransactionResult(outcome, gas_used, price, logs, contract_address, blob_gas, gas_refunded=refund)

@@ -42,7 +42,7 @@ def decode(raw: bytes, config: ChainConfig, fork: Fork) -> PooledTransaction:
     if transaction.type == BLOB and not sidecar:
         raise BlobsMissing("as it is in a block, with hashes only")
     encoded = _encoded(transaction, config, fork)
-    return PooledTransaction(transaction, recover_sender(transaction), encoded)
+    return PooledTransaction(transaction, recover_sender(transaction), encoded, checked=fork)
 
 
 def own(transaction: Transaction, sender: Address, config: ChainConfig, fork: Fork) -> PooledTransaction:
@@ -53,7 +53,7 @@ def own(transaction: Transaction, sender: Address, config: ChainConfig, fork: Fo
     encoded = _encoded(transaction, config, fork)
     if transaction.type == BLOB:
         raise BlobsMissing("a transaction that the node signs itself cannot carry blobs")
-    return PooledTransaction(transaction, sender, encoded)
+    return PooledTransaction(transaction, sender, encoded, checked=fork)
 
 
 def _encoded(transaction: Transaction, config: ChainConfig, fork: Fork) -> bytes:

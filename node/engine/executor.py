@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 from chain.environment import BlockEnvironment
 from chain.fees import blob_gas_of
+from chain.forks import Fork
 from chain.receipts import Receipt
 from chain.state import BlockHashes, StateDelta, StateReader
-from chain.transactions import Transaction, decode_transaction, sender_of
+from chain.transactions import BLOB, Transaction, decode_transaction, sender_of
 from chain.types import Address, Hash32
 from storage.applied import AppliedChain
 from storage.blocks.delta import KnownOutcome
@@ -44,11 +45,16 @@ class BlockBuilder:
 
     def has_room(self, transaction: Transaction) -> bool:
         """Whether the block has enough gas and blob gas left for the transaction."""
-        return transaction.gas_limit <= self.gas_left and blob_gas_of(transaction) <= self._execution.blob_gas_left
+        if transaction.gas_limit > self.gas_left:
+            return False
+        return transaction.type != BLOB or blob_gas_of(transaction) <= self._execution.blob_gas_left
 
-    def add(self, transaction: Transaction, sender: Address, raw: bytes) -> Receipt:
-        """Execute a transaction. Raises InvalidTransaction subclasses, and then the block is as it was."""
-        receipt = self._execution.add(transaction, sender)
+    def add(self, transaction: Transaction, sender: Address, raw: bytes, checked: Fork | None = None) -> Receipt:
+        """Execute a transaction. Raises InvalidTransaction subclasses, and then the block is as it was.
+
+        ``checked``: the fork under which `chain.validity.check_static` has accepted it on this chain.
+        """
+        receipt = self._execution.add(transaction, sender, is_checked=checked is self._environment.fork)
         self.rows.append(SealedTransaction(transaction, sender, raw, receipt))
         self.gas_left -= receipt.gas_used
         return receipt

@@ -37,7 +37,7 @@ def fill(
         if not builder.has_room(entry.transaction):
             continue
         try:
-            builder.add(entry.transaction, entry.sender, entry.raw)
+            builder.add(entry.transaction, entry.sender, entry.raw, entry.checked)
         except NOT_YET:
             continue
         except StorageError:

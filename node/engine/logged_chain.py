@@ -6,13 +6,15 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from chain.blocks import Header
+from chain.environment import BlockEnvironment
 from chain.errors import TransactionTooLarge
+from chain.fees import GAS_PER_BLOB
 from chain.forks import ChainConfig
 from chain.production import ONE_BLOCK, ChainSettings, next_environment
 from chain.state import EMPTY_ACCOUNT, Account
 from chain.types import Address
 from node.api.errors import CheatRefused
-from node.engine.admission import NextBlock, next_block
+from node.engine.admission import NextBlock
 from node.engine.executor import BlockBuilder
 from node.engine.pool import Pool, PooledTransaction
 from storage.amendments import Snapshot, SnapshotRevert
@@ -80,8 +82,8 @@ class LoggedChain:
         self._deltas = deltas
         self._listener = listener
         self._unlogged: list[PooledTransaction] = []
-        self._next_block: tuple[Header | None, ChainSettings | None, int, NextBlock | None] = (None, None, 0, None)
-        """What `next_block` said last, and for which tip, settings and time."""
+        self._next: tuple[Header | None, ChainSettings | None, int, BlockEnvironment | None] = (None, None, 0, None)
+        """The last `_environment`, and for which tip, settings and time it is."""
         self._next_arrival = records.last_lsn + 1  # above those of logged transactions, which are LSNs
 
     def account(self, address: Address) -> Account:
@@ -90,12 +92,18 @@ class LoggedChain:
 
     def next_block(self, now: int) -> NextBlock:
         """The values of the next block that admission needs. ``now`` is the wall clock in seconds."""
+        environment = self._environment(now)
+        blob_gas = environment.blob_schedule.max * GAS_PER_BLOB
+        return NextBlock(environment.fork, environment.gas_limit, blob_gas, environment.base_fee)
+
+    def _environment(self, now: int) -> BlockEnvironment:
+        """Of the block after the tip, at the time that follows from the settings."""
         tip, settings = self.applied.tip, self.applied.settings
-        last_tip, last_settings, last_now, block = self._next_block
-        if block is None or last_tip is not tip or last_settings is not settings or last_now != now:
-            block = next_block(tip, settings, self._config, now)
-            self._next_block = (tip, settings, now, block)
-        return block
+        last_tip, last_settings, last_now, environment = self._next
+        if environment is None or last_tip is not tip or last_settings is not settings or last_now != now:
+            environment = next_environment(self._config, tip, settings, now)
+            self._next = (tip, settings, now, environment)
+        return environment
 
     def take_changes(self) -> TurnChanges:
         """Return and clear the changes since the last call, at the end of a turn."""
@@ -158,7 +166,10 @@ class LoggedChain:
     def new_block(self, now: int, timestamp: int | None) -> BlockBuilder:
         """An empty block after the tip."""
         applied = self.applied
-        environment = next_environment(self._config, applied.tip, applied.settings, now, timestamp=timestamp)
+        if timestamp is None:
+            environment = self._environment(now)
+        else:
+            environment = next_environment(self._config, applied.tip, applied.settings, now, timestamp=timestamp)
         return BlockBuilder(
             self._machine, environment, applied.newest_state(), applied.block_hash, self._listener()
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from chain.errors import UnderpricedReplacement
 from chain.fees import cost_of
+from chain.forks import Fork
 from chain.transactions import Transaction, decode_transaction, sender_of
 from chain.types import Address, Hash32
 from node.api.errors import PoolFull
@@ -29,6 +30,8 @@ class PooledTransaction:
     """Order of admission, unique in the pool."""
     lsn: int | None = None
     """LSN of its POOL_ADMIT record; None while it is only in memory."""
+    checked: Fork | None = None
+    """The fork under which `chain.validity.check_static` has accepted it on this chain."""
     cost: int = field(init=False)
     """The most that it may take from its sender, wei."""
 

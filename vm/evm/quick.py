@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from chain.forks import Fork
+from chain.forks import BERLIN
 from chain.state import StateReader
 from chain.types import Hash32
 from vm.code import Code
@@ -94,7 +94,7 @@ class QuickRun:
         frame = self._frame(message, code, environment)
         try:
             words, enter, loads = frame.words, self._runtime.interpreter.resume, 0
-            has_access_lists = self._runtime.fork >= Fork.BERLIN
+            has_access_lists = self._runtime.fork >= BERLIN
             while True:
                 words[_JOURNALED] = 0
                 ended = enter(frame.address)
@@ -199,7 +199,7 @@ class QuickExecution(QuickRun):
         """Run until something else is wanted than a slot or memory; why it left."""
         words, enter = frame.words, self._runtime.interpreter.resume
         native, journal = self._pool.native_state, self._journal
-        address, has_access_lists = frame.message.to, self._runtime.fork >= Fork.BERLIN
+        address, has_access_lists = frame.message.to, self._runtime.fork >= BERLIN
         while True:
             words[_JOURNALED] = is_journaled
             ended = enter(frame.address)
