@@ -41,8 +41,8 @@ NOTES_MAX_BYTES: Final = 16 * 2**20
 TASKS_MAX: Final = 1_000
 """Failed calls and refusals that wait to be printed; further ones are dropped and counted."""
 GATHER_SECONDS: Final = 0.05
-"""New blocks are printed after so long, with those that come meanwhile: a thread that woke for each of them would compete
-with the answers of their transactions for the interpreter."""
+"""New blocks are printed after so long, with those that come meanwhile: a thread that woke for each of them would
+compete with the answers of their transactions for the interpreter."""
 STOP_SECONDS: Final = 2.0
 """What is left to print when the node stops may take so long."""
 BEHIND_MAX: Final = 4_096
