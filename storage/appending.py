@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from storage.errors import RecordTooLarge
@@ -51,25 +51,11 @@ class NewRecords:
         return records
 
 
-def append(wal: Wal, records: Iterable[NewRecord]) -> None:
-    """Queue records in the log; they are durable after its next flush. Raises `StorageFull`, `WalClosed`."""
-    for record in records:
-        _reach_before(record.type)
-        lsn = wal.append(record.type, record.payload, optional=record.optional)
-        assert lsn == record.lsn, f"the log gave LSN {lsn} to the record that was made for {record.lsn}"
-        if record.type is RecordType.BLOCK_ENV:
-            reach("block.environment.appended")
-        elif record.type is RecordType.BLOCK_SEAL:
-            reach("block.seal.appended")
-
-
-def _reach_before(kind: RecordType) -> None:
-    match kind:
-        case RecordType.BLOCK_SEAL:
-            reach("block.transactions.appended")
-        case RecordType.POOL_ADMIT:
-            reach("pool.admission.before")
-        case RecordType.COMMAND:
-            reach("command.before")
-        case RecordType.CHEAT:
-            reach("cheat.before")
+def append(wal: Wal, records: Sequence[NewRecord]) -> None:
+    """Queue records in the log together; they are durable after its next flush. Raises `StorageFull`, `WalClosed`."""
+    if not records:
+        return
+    reach("log.append.before")
+    lsn = wal.append_all([(kind, payload, optional) for _, kind, payload, optional in records])
+    reach("log.append.after")
+    assert lsn == records[0].lsn, f"the log gave LSN {lsn} to the record that was made for {records[0].lsn}"

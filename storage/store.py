@@ -7,7 +7,7 @@ checkpoints and the index follow behind on other threads. Readers see only publi
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -82,7 +82,7 @@ class Store:
 
     # What the committer does
 
-    def append(self, records: Iterable[NewRecord]) -> None:
+    def append(self, records: Sequence[NewRecord]) -> None:
         """Queue records for the log's next sync. Raises `StorageFull`, `WalClosed`."""
         append(self.wal, records)
 

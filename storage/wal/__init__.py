@@ -55,7 +55,7 @@ PAGE = 4096
 
 
 class Wal:
-    """An open log. ``append`` and ``flush`` may be called from any thread; so may ``records``."""
+    """An open log. ``append``, ``append_all`` and ``flush`` may be called from any thread; so may ``records``."""
 
     def __init__(self, fs: Unpacked, writer: LogWriter, recovered: Recovered) -> None:
         self._fs = fs
@@ -63,6 +63,7 @@ class Wal:
         self.scan_report: ScanReport = recovered.report
         """What opening found, and what it cut off."""
         self.append = writer.append
+        self.append_all = writer.append_all
         self.flush = writer.flush
         self.close = writer.close
         self.abandon = writer.abandon

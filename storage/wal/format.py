@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -218,9 +219,14 @@ def decode_footer(header: SegmentHeader, data: bytes) -> Footer | None:
     return Footer(sequence, records, last_lsn, end, chain)
 
 
+@lru_cache(maxsize=8)
+def _own_chain(identity: WalIdentity) -> bytes:
+    return identity.first_chain()[:8]
+
+
 def encode_mark(identity: WalIdentity, mark: Mark, checksum: Checksum) -> bytes:
     """One slot of the watermark file: 512 bytes."""
-    own = identity.first_chain()[:8]
+    own = _own_chain(identity)
     body = WATERMARK.pack(WATERMARK_MAGIC, *mark, own, checksum.number, 0)[:-4]
     return (body + UINT32.pack(checksum.run(body, 0))).ljust(WATERMARK_SLOT_SIZE, b"\0")
 
@@ -233,6 +239,6 @@ def decode_mark(identity: WalIdentity, data: bytes) -> Mark | None:
     checksum = CHECKSUMS.get(number)
     if checksum is None or crc != checksum.run(data[: WATERMARK.size - 4], 0):
         return None
-    if own != identity.first_chain()[:8]:
+    if own != _own_chain(identity):
         return None
     return Mark(counter, durable_lsn, sequence, end, chain)

@@ -47,6 +47,9 @@ MAX_WIDE_INTEGER = 64
 """Bytes."""
 
 
+_FORKS = frozenset(Fork)
+
+
 class RecordType(IntEnum):
     """Types of records. Numbers are never used again for something else."""
 
@@ -279,13 +282,13 @@ def _decode(decoder: msgspec.msgpack.Decoder[_Decoded], payload: bytes) -> _Deco
 
 
 def _check_environment(fields: _Environment) -> None:
-    _require(fields.fork in frozenset(Fork), "a known fork")
+    _require(fields.fork in _FORKS, "a known fork")
     numbers = (fields.chain_id, fields.number, fields.timestamp, fields.gas_limit, fields.excess_blob_gas)
-    _require(all(0 <= number <= UINT64_MAX for number in numbers), "64-bit numbers")
-    _require(all(0 <= number <= UINT64_MAX for number in fields.blob_schedule), "a blob schedule")
+    _require(min(numbers) >= 0 and max(numbers) <= UINT64_MAX, "64-bit numbers")
+    _require(min(fields.blob_schedule) >= 0 and max(fields.blob_schedule) <= UINT64_MAX, "a blob schedule")
     _require(len(fields.coinbase) == 20, "20 bytes of coinbase")
-    hashes = (fields.parent_hash, fields.prevrandao, fields.parent_beacon_root)
-    _require(all(len(value) == 32 for value in hashes), "hashes of 32 bytes")
+    hashes = len(fields.parent_hash), len(fields.prevrandao), len(fields.parent_beacon_root)
+    _require(hashes == (32, 32, 32), "hashes of 32 bytes")
     _require(len(fields.nonce) == 8, "8 bytes of nonce")
     _require(len(fields.extra_data) <= MAX_EXTRA_DATA, "short extra data")
     _require(len(fields.withdrawals) <= MAX_WITHDRAWALS, "few withdrawals")
@@ -297,8 +300,8 @@ def _check_environment(fields: _Environment) -> None:
 
 
 def _check_seal(fields: _Seal) -> None:
-    hashes = (fields.block_hash, fields.state_root, fields.receipts_root)
-    _require(all(len(value) == 32 for value in hashes), "hashes of 32 bytes")
+    hashes = len(fields.block_hash), len(fields.state_root), len(fields.receipts_root)
+    _require(hashes == (32, 32, 32), "hashes of 32 bytes")
     _require(0 <= fields.gas_used <= UINT64_MAX, "64-bit gas")
     _require(len(fields.status_bits) <= MAX_STATUS_BITS, "few status bits")
     _require(len(fields.vm_fingerprint) <= MAX_FINGERPRINT, "a short fingerprint")

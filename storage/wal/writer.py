@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -113,21 +113,28 @@ class LogWriter:
 
         ``schema`` is the payload's; another than the default only of a record copied from another log.
         """
-        size = len(payload)
-        if size > self.max_payload:
-            raise RecordTooLarge(f"a record of {size} bytes; at most {self.max_payload} fit")
-        flags = OPTIONAL if optional else 0
+        return self.append_all([(type, payload, optional)], schema)
+
+    def append_all(self, records: Sequence[tuple[int, bytes, bool]], schema: int = SCHEMA) -> int:
+        """Queue records (type, payload, whether optional), all or none; the LSN of the first, others follow."""
+        size = 0
+        for _, payload, _ in records:
+            if len(payload) > self.max_payload:
+                raise RecordTooLarge(f"a record of {len(payload)} bytes; at most {self.max_payload} fit")
+            size += record_size(len(payload))
         with self._memory:
             if self._failure is not None:
                 raise WalClosed("the log takes no more records") from self._failure
-            self._queued += record_size(size)
-            if self._queued > MAX_PENDING:
-                self._queued -= record_size(size)
+            if self._queued + size > MAX_PENDING:
                 raise StorageFull(f"{self._queued} bytes wait for the disk already")
-            lsn = self._next_lsn
-            self._next_lsn = lsn + 1
-            self._queue.append(Record(lsn, type, payload, flags, schema))
-        return lsn
+            self._queued += size
+            first = self._next_lsn
+            self._next_lsn = first + len(records)
+            self._queue.extend(
+                Record(lsn, kind, payload, OPTIONAL if optional else 0, schema)
+                for lsn, (kind, payload, optional) in enumerate(records, first)
+            )
+        return first
 
     def flush(self, lsn: int | None = None) -> int:
         """Make everything appended before this call durable, or nothing if the record ``lsn`` is already.
