@@ -5,6 +5,15 @@ from __future__ import annotations
 KEYFRAME_SPACING = 32_768
 """Steps between keyframes on the way forward: replaying them costs at most some tens of milliseconds."""
 
+KEYFRAME_SECONDS = 0.001
+"""Processor time of a replay from one keyframe to the next, where the timeline has a clock."""
+
+KEYFRAME_STEPS = 64
+"""Fewest steps between keyframes, where the timeline has a clock."""
+
+JOURNAL_SHARE = 8
+"""A keyframe holds the journal's content if the run since the last that does took so many times as long as that."""
+
 KEYFRAME_NEAR = 256
 """Steps before a position sought backwards at which another keyframe is left."""
 

@@ -40,7 +40,7 @@ from debugger.outcome import HaltState, halt_state
 from debugger.program import Program
 from debugger.search import hits_at_start
 from debugger.state import State, StateQuery, read_state, state_digest
-from debugger.timeline import Timeline
+from debugger.timeline import Clock, Timeline
 from vm.evm.execution import Execution
 from vm.evm.trace import Tracer
 from vm.machine import Machine
@@ -63,8 +63,11 @@ class Session:
         tags: Iterable[str] = (),
         spacing: int = KEYFRAME_SPACING,
         keyframe_bytes: int = KEYFRAME_BYTES,
+        clock: Clock | None = None,
     ) -> None:
         """``base`` is the pre-state of the program; the session records its reads from it.
+
+        A ``clock`` of the thread's processor time places keyframes by how long a replay takes.
 
         Raises `InvalidProgram` and, for a transaction the base state does not allow, `InvalidTransaction`.
         """
@@ -75,15 +78,16 @@ class Session:
         self.breakpoints: dict[int, Breakpoint] = {}
         self._conditions: dict[int, Condition] = {}
         self._breakpoint_ids = 0
-        self._spacing, self._cap = spacing, keyframe_bytes
+        self._spacing, self._cap, self._clock = spacing, keyframe_bytes, clock
         self.rename(name, tags)
         self._start(program)
 
     def _start(self, program: Program) -> None:
         launch = program.launch()
         timeline = Timeline(
-            lambda: launch.begin(self.machine, self.base, self.base.block_hash), spacing=self._spacing, cap=self._cap
-        )
+            lambda: launch.begin(self.machine, self.base, self.base.block_hash),
+            spacing=self._spacing, cap=self._cap, clock=self._clock,
+        )  # fmt: skip
         self.program, self.launch, self.timeline = program.storable(), launch, timeline
         self.branches: dict[int, Branch] = {0: Branch(0, None, 0, ())}
         self.branch = 0

@@ -24,13 +24,15 @@ def machine_parts(
     dump: Path | None = None,
     code_bytes_max: int = CODE_BYTES_MAX,
     compiler_idle_seconds: float = IDLE_SECONDS,
+    library_cache: ObjectCache | None = None,
 ) -> Parts:
     """The parts of a `Machine` on this computer.
 
     ``cache`` keeps machine code between processes, ``engine`` is one of `vm.machine.ENGINES`. ``level`` is LLVM's level
     of code generation for the JIT, 0 to 3, None for the engine's own; ``dump`` a directory for what it compiles.
     ``code_bytes_max`` is the longest code of a contract on the chain; creation code may be twice as long. The compiling
-    process of the engine ``auto`` ends after ``compiler_idle_seconds`` without work.
+    process of the engine ``auto`` ends after ``compiler_idle_seconds`` without work. Interpreters and libraries are in
+    ``library_cache``, if that is given.
     """
     return Parts(
         engine=engine,
@@ -42,6 +44,7 @@ def machine_parts(
         dump=DirectoryDump(dump) if dump is not None else None,
         allocate=allocator(),
         code_bytes_max=code_bytes_max,
+        library_cache=library_cache,
     )
 
 
@@ -53,6 +56,7 @@ def build_machine(
     dump: Path | None = None,
     code_bytes_max: int = CODE_BYTES_MAX,
     compiler_idle_seconds: float = IDLE_SECONDS,
+    library_cache: ObjectCache | None = None,
 ) -> Machine:
     """A machine of `machine_parts`. Raises `EngineUnavailable`."""
     return Machine(
@@ -63,6 +67,7 @@ def build_machine(
             dump=dump,
             code_bytes_max=code_bytes_max,
             compiler_idle_seconds=compiler_idle_seconds,
+            library_cache=library_cache,
         )
     )
 

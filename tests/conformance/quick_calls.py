@@ -45,6 +45,7 @@ class QuickRunner(StateTestRunner):
 
     def __init__(self, choice: MachineChoice) -> None:
         super().__init__(choice)
+        self.calls = 0
         self.answered = 0
         self.differences: list[str] = []
 
@@ -59,6 +60,7 @@ class QuickRunner(StateTestRunner):
         if tx.to is not None:
             call = (sender, tx.to, tx.data, tx.gas_limit)
             found = difference(self.machine, environment, block_hashes_of(case), state, call)
+            self.calls += 1
             self.answered += found is not None
             if found:
                 self.differences.append(f"{case.get('_info', {}).get('comment', '')} {indexes}: {found}")
