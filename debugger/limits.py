@@ -67,6 +67,12 @@ CALLDATA_BYTES = 4 << 20
 STATE_ENTRIES = 100_000
 """Accounts and slots a program may set up."""
 
+DIGEST_ENTRIES = 2_000
+"""Changes of a run beyond which the digest that is kept with each position leaves them out."""
+
+DIGEST_MEMORY = 262_144
+"""Bytes of memory beyond which that digest leaves it out."""
+
 PAGE_STACK = 1_024
 """Stack words a state shows unless asked for fewer: all."""
 

@@ -142,7 +142,7 @@ def restore_slices(
         session.put_breakpoints(record.breakpoints, record.breakpoint_ids)
         session.switch(record.branch)
         yield from session.timeline.seeking(record.position)
-        if session.digest() != record.digest:
+        if not session.is_at(record.digest):
             raise SessionDiverged(f"step {record.position} has another state than {record.engine} recorded")
     except StepOutOfRange as error:
         session.close()

@@ -39,7 +39,16 @@ from debugger.limits import (
 from debugger.outcome import HaltState, halt_state
 from debugger.program import Program
 from debugger.search import hits_at_start
-from debugger.state import State, StateQuery, read_state, state_digest
+from debugger.state import (
+    Place,
+    State,
+    StateQuery,
+    is_small,
+    outline_digest,
+    read_place,
+    read_state,
+    state_digest,
+)
 from debugger.timeline import Clock, Timeline
 from vm.evm.execution import Execution
 from vm.evm.trace import Tracer
@@ -134,6 +143,19 @@ class Session:
     def digest(self) -> bytes:
         """Digest of the whole state at this position (`debugger.state.state_digest`)."""
         return state_digest(self.timeline.execution)
+
+    def place_digest(self) -> bytes:
+        """`digest`, or a digest of less where that takes long: a replay to this position has it too (`is_at`)."""
+        execution = self.timeline.execution
+        return state_digest(execution) if is_small(execution) else outline_digest(execution)
+
+    def is_at(self, digest: bytes) -> bool:
+        """Whether a `digest` or `place_digest` is of this position."""
+        return digest == outline_digest(self.timeline.execution) or digest == self.digest()
+
+    def place(self) -> Place:
+        """The place in the running frame."""
+        return read_place(self.timeline.execution, self.timeline.last_frame())
 
     # Program
 

@@ -879,6 +879,12 @@ class Journal:
         logs = sum(len(part.data) if isinstance(part, Log) else part.held_bytes for part in tuple(self._log_parts))
         return CHANGE_BYTES * (len(self._undo) + len(self._accounts)) + bulk + logs
 
+    def entries(self) -> int:
+        """How many things a look at all changes looks at, roughly."""
+        tables = self._tables
+        known = len(self._undo) + len(self._accounts) + len(tables.transient) + len(tables.warm)
+        return known + self.held_bytes() // CHANGE_BYTES
+
     def bytes_besides(self, kept: JournalSnapshot) -> int:
         """Bytes of the journal besides the items that a snapshot of it holds anyway."""
         containers = self._containers().values()

@@ -59,7 +59,7 @@ def place_of(session: Session, now: int, sharing: bytes = b"") -> SessionPositio
     """The session's position."""
     halt = session.halt()
     reason = "" if halt is None else halt.reason
-    return SessionPosition(session.step_index, session.branch, session.digest(), reason, now, sharing)
+    return SessionPosition(session.step_index, session.branch, session.place_digest(), reason, now, sharing)
 
 
 def traits(session: Session, origin: Origin) -> tuple[Any, ...]:
