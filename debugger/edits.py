@@ -167,3 +167,4 @@ def apply_edit(execution: Execution, edit: Edit) -> None:
         apply(execution, edit)
     except InvalidProgram as error:
         raise InvalidEdit(str(error)) from None
+    execution.forget_slots()

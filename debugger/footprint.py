@@ -18,7 +18,9 @@ def footprint(session: Session) -> int:
     """Bytes of a session: keyframes, journal, frames, recorded reads of the base state, the program, edits."""
     execution, keyframes = session.timeline.execution, session.timeline.keyframes
     frames = sum(FRAME_BYTES + int(frame.words[Field.MEMORY_SIZE]) for frame in execution.frames)
-    journal = execution.journal.bytes_besides(keyframes.at_or_before(session.step_index).journal)
+    kept = keyframes.whole_at_or_before(session.step_index).journal
+    assert kept is not None
+    journal = execution.journal.bytes_besides(kept)
     program = session.program
     texts = [program.code, program.calldata, program.transaction]
     texts += [edit.data for branch in session.branches.values() for edit in branch.edits]

@@ -5,6 +5,15 @@ from __future__ import annotations
 KEYFRAME_SPACING = 32_768
 """Steps between keyframes on the way forward: replaying them costs at most some tens of milliseconds."""
 
+KEYFRAME_SECONDS = 0.001
+"""Processor time of a replay from one keyframe to the next, where the timeline has a clock."""
+
+KEYFRAME_STEPS = 64
+"""Fewest steps between keyframes, where the timeline has a clock."""
+
+JOURNAL_SHARE = 8
+"""A keyframe holds the journal's content if the run since the last that does took so many times as long as that."""
+
 KEYFRAME_NEAR = 256
 """Steps before a position sought backwards at which another keyframe is left."""
 
@@ -57,6 +66,12 @@ CODE_BYTES = 1 << 20
 CALLDATA_BYTES = 4 << 20
 STATE_ENTRIES = 100_000
 """Accounts and slots a program may set up."""
+
+DIGEST_ENTRIES = 2_000
+"""Changes of a run beyond which the digest that is kept with each position leaves them out."""
+
+DIGEST_MEMORY = 262_144
+"""Bytes of memory beyond which that digest leaves it out."""
 
 PAGE_STACK = 1_024
 """Stack words a state shows unless asked for fewer: all."""

@@ -31,6 +31,7 @@ from debugger.limits import (
 from debugger.program import Program
 from debugger.session import Session
 from debugger.slices import Slices, finish
+from debugger.timeline import Clock
 from vm.block import VM_FINGERPRINT
 from vm.machine import Machine
 
@@ -119,6 +120,7 @@ def restore_slices(
     base: StateReader | None = None,
     block_hash: BlockHashes | None = None,
     keyframe_bytes: int = KEYFRAME_BYTES,
+    clock: Clock | None = None,
 ) -> Slices[Session]:
     """`restore` in slices: others may work after every ``yield``."""
     check_record(record)
@@ -133,13 +135,14 @@ def restore_slices(
         name=record.name,
         tags=record.tags,
         keyframe_bytes=keyframe_bytes,
+        clock=clock,
     )
     try:
         session.branches = {branch.id: branch for branch in record.branches}
         session.put_breakpoints(record.breakpoints, record.breakpoint_ids)
         session.switch(record.branch)
         yield from session.timeline.seeking(record.position)
-        if session.digest() != record.digest:
+        if not session.is_at(record.digest):
             raise SessionDiverged(f"step {record.position} has another state than {record.engine} recorded")
     except StepOutOfRange as error:
         session.close()

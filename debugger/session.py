@@ -39,8 +39,17 @@ from debugger.limits import (
 from debugger.outcome import HaltState, halt_state
 from debugger.program import Program
 from debugger.search import hits_at_start
-from debugger.state import State, StateQuery, read_state, state_digest
-from debugger.timeline import Timeline
+from debugger.state import (
+    Place,
+    State,
+    StateQuery,
+    is_small,
+    outline_digest,
+    read_place,
+    read_state,
+    state_digest,
+)
+from debugger.timeline import Clock, Timeline
 from vm.evm.execution import Execution
 from vm.evm.trace import Tracer
 from vm.machine import Machine
@@ -63,8 +72,11 @@ class Session:
         tags: Iterable[str] = (),
         spacing: int = KEYFRAME_SPACING,
         keyframe_bytes: int = KEYFRAME_BYTES,
+        clock: Clock | None = None,
     ) -> None:
         """``base`` is the pre-state of the program; the session records its reads from it.
+
+        A ``clock`` of the thread's processor time places keyframes by how long a replay takes.
 
         Raises `InvalidProgram` and, for a transaction the base state does not allow, `InvalidTransaction`.
         """
@@ -75,15 +87,16 @@ class Session:
         self.breakpoints: dict[int, Breakpoint] = {}
         self._conditions: dict[int, Condition] = {}
         self._breakpoint_ids = 0
-        self._spacing, self._cap = spacing, keyframe_bytes
+        self._spacing, self._cap, self._clock = spacing, keyframe_bytes, clock
         self.rename(name, tags)
         self._start(program)
 
     def _start(self, program: Program) -> None:
         launch = program.launch()
         timeline = Timeline(
-            lambda: launch.begin(self.machine, self.base, self.base.block_hash), spacing=self._spacing, cap=self._cap
-        )
+            lambda: launch.begin(self.machine, self.base, self.base.block_hash),
+            spacing=self._spacing, cap=self._cap, clock=self._clock,
+        )  # fmt: skip
         self.program, self.launch, self.timeline = program.storable(), launch, timeline
         self.branches: dict[int, Branch] = {0: Branch(0, None, 0, ())}
         self.branch = 0
@@ -130,6 +143,19 @@ class Session:
     def digest(self) -> bytes:
         """Digest of the whole state at this position (`debugger.state.state_digest`)."""
         return state_digest(self.timeline.execution)
+
+    def place_digest(self) -> bytes:
+        """`digest`, or a digest of less where that takes long: a replay to this position has it too (`is_at`)."""
+        execution = self.timeline.execution
+        return state_digest(execution) if is_small(execution) else outline_digest(execution)
+
+    def is_at(self, digest: bytes) -> bool:
+        """Whether a `digest` or `place_digest` is of this position."""
+        return digest == outline_digest(self.timeline.execution) or digest == self.digest()
+
+    def place(self) -> Place:
+        """The place in the running frame."""
+        return read_place(self.timeline.execution, self.timeline.last_frame())
 
     # Program
 

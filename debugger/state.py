@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import islice
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -14,10 +14,11 @@ from chain.receipts import Log
 from chain.types import Address
 from debugger.errors import InvalidProgram
 from debugger.hex import code_hash, hex_of, word_text
-from debugger.limits import PAGE_ENTRIES, PAGE_MAX, PAGE_MEMORY, PAGE_STACK
+from debugger.limits import DIGEST_ENTRIES, DIGEST_MEMORY, PAGE_ENTRIES, PAGE_MAX, PAGE_MEMORY, PAGE_STACK
 from debugger.outcome import HaltState
 from debugger.position import FrameView, calldata_of
 from vm.evm.execution import Execution
+from vm.evm.layout import Field
 from vm.evm.opcodes import opcodes
 
 T = TypeVar("T")
@@ -157,6 +158,31 @@ def _transients(execution: Execution, address: Address) -> dict[int, int]:
     return {slot: v for (owner, slot), v in execution.journal.transients().items() if owner == address}
 
 
+class Place(NamedTuple):
+    """Where an execution is; fields as in `State`."""
+
+    pc: int
+    opcode: str
+    gas_left: int
+    depth: int
+
+
+def read_place(execution: Execution, last: FrameView | None, frame: int | None = None) -> Place:
+    """The place in the running frame or another, at a cost that does not depend on what the run has done.
+
+    ``last`` is the outermost frame once the run has ended.
+    """
+    frames, outcome = execution.frames, execution.outcome
+    index = len(frames) - 1 if frame is None else frame
+    view = FrameView.of(frames[index]) if frames else last
+    return Place(
+        0 if view is None else view.pc,
+        "STOP" if view is None else opcode_name(view.op, execution.fork),
+        outcome.gas_left if outcome is not None else 0 if view is None else view.gas,
+        index + 1 if frames else 1,
+    )
+
+
 def read_state(
     execution: Execution, last: FrameView | None, halt: HaltState | None, query: StateQuery
 ) -> State:
@@ -183,12 +209,8 @@ def read_state(
     logs, pages["logs"] = _page(journal.logs, query.logs)
     shown, pages["callFrames"] = _page(frames, query.call_frames)
     first = query.call_frames.offset + 1
-    outcome = execution.outcome
     return State(
-        0 if view is None else view.pc,
-        "STOP" if view is None else opcode_name(view.op, fork),
-        outcome.gas_left if outcome is not None else 0 if view is None else view.gas,
-        index + 1 if frames else 1,
+        *read_place(execution, last, query.frame),
         [word_text(word) for word in words],
         hex_of(bytes(memory)),
         storage,
@@ -226,3 +248,26 @@ def state_digest(execution: Execution) -> bytes:
     put(list(journal.logs), journal.refund)
     put(sorted(journal.transients().items()))
     return digest.digest()
+
+
+def outline_digest(execution: Execution) -> bytes:
+    """BLAKE2b-256 of the position without what the run has stored: frames, but not their memory, gas and refund.
+
+    Like `state_digest` the same however the position was reached; its cost does not depend on what the run has done.
+    """
+    frames = [
+        (
+            frame.message.kind, frame.message.to, frame.message.code_address, frame.message.value, frame.message.gas,
+            frame.code.length, frame.pc, frame.gas, frame.stack(),
+            frame.words[Field.MEMORY_SIZE], len(frame.returndata),
+        )
+        for frame in execution.frames
+    ]  # fmt: skip
+    facts = ("outline", execution.steps, execution.outcome, frames, execution.journal.refund)
+    return blake2b(repr(facts).encode(), digest_size=32).digest()
+
+
+def is_small(execution: Execution) -> bool:
+    """Whether `state_digest` takes at most a few milliseconds here."""
+    memory = sum(frame.words[Field.MEMORY_SIZE] for frame in execution.frames)
+    return memory <= DIGEST_MEMORY and execution.journal.entries() <= DIGEST_ENTRIES

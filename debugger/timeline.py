@@ -9,16 +9,89 @@ from collections.abc import Callable, Sequence
 
 from debugger.edits import Edit, apply_edit
 from debugger.errors import StepOutOfRange
-from debugger.keyframes import Keyframes
-from debugger.limits import KEYFRAME_BYTES, KEYFRAME_NEAR, KEYFRAME_SPACING, RUN_SLICE
+from debugger.keyframes import Keyframes, WayBack
+from debugger.limits import (
+    JOURNAL_SHARE,
+    KEYFRAME_BYTES,
+    KEYFRAME_NEAR,
+    KEYFRAME_SECONDS,
+    KEYFRAME_SPACING,
+    KEYFRAME_STEPS,
+    RUN_SLICE,
+)
 from debugger.position import FrameView
 from debugger.slices import Slices, WantsPause, finish, never
 from vm.evm.execution import Execution
-from vm.evm.snapshot import ExecutionSnapshot, restore_snapshot, take_snapshot
+from vm.evm.snapshot import restore_snapshot, take_snapshot
 from vm.evm.watch import TraceDigest, Watch
 from vm.message import Outcome
 
+Clock = Callable[[], float]
+"""Seconds of processor time of the calling thread, from any beginning."""
+
 _FAR = 1 << 62
+
+
+class _Pace:
+    """How far apart keyframes are: a number of steps, and less where operations take long.
+
+    Without a clock every keyframe holds the journal's content.
+    """
+
+    def __init__(self, spacing: int, clock: Clock | None) -> None:
+        self._spacing = spacing
+        self._fraction = spacing if clock is None else max(1, spacing // 4)
+        """Steps between keyframes where these cost less than what is run between them."""
+        self._clock = clock
+        self._stride = spacing if clock is None else min(spacing, 16 * KEYFRAME_STEPS)
+        self._since = self._since_content = self._keyframe = self._content = 0.0
+        """Seconds since the last keyframe and the last with content; what the last of each took."""
+
+    def now(self) -> float:
+        return 0.0 if self._clock is None else self._clock()
+
+    def stop_after(self, step: int) -> int:
+        """Where to look again whether a keyframe is due."""
+        return min(step - step % self._fraction + self._fraction, step + self._stride)
+
+    def ran(self, steps: int, began: float) -> None:
+        """So many steps were run since a time."""
+        took = self.now() - began
+        self._since += took
+        self._since_content += took
+        if took > KEYFRAME_SECONDS or 2 * steps >= self._stride:
+            wanted = int(steps * KEYFRAME_SECONDS / took) if took > 0 else self._spacing
+            bounded = min(max(wanted, self._stride // 4, KEYFRAME_STEPS), 4 * self._stride, self._spacing)
+            self._stride = self._spacing if self._clock is None else bounded
+
+    def is_due(self, step: int) -> bool:
+        """Whether a keyframe is wanted here."""
+        if step % self._spacing == 0:
+            return True
+        if self._clock is None:
+            return False
+        if step % self._fraction == 0 and self._since >= self._keyframe:
+            return True
+        return self._since >= max(KEYFRAME_SECONDS / 2, 2 * self._keyframe)
+
+    @property
+    def wants_content(self) -> bool:
+        """Whether it is worth keeping the journal's content."""
+        return self._clock is None or self._since_content >= JOURNAL_SHARE * self._content
+
+    def kept(self, began: float, *, has_content: bool, is_whole: bool) -> None:
+        """A keyframe was made since a time; it is whole if there was room for the content it had."""
+        took = self.now() - began
+        self._since = 0.0
+        if has_content:
+            self._since_content = 0.0
+            self._content = took if is_whole else max(took, 2 * self._content)
+        else:
+            self._keyframe = took
+
+    def passed(self) -> None:
+        """The timeline is at a keyframe."""
+        self._since = 0.0
 
 
 class Timeline:
@@ -31,11 +104,15 @@ class Timeline:
         *,
         spacing: int = KEYFRAME_SPACING,
         cap: int = KEYFRAME_BYTES,
+        clock: Clock | None = None,
     ) -> None:
-        """``begin`` returns a new execution at step 0; ``edits`` ascend by step."""
+        """``begin`` returns a new execution at step 0; ``edits`` ascend by step.
+
+        Keyframes are ``spacing`` steps apart; with a ``clock``, as close as keeps replays short.
+        """
         self.execution = begin()
         self.keyframes = Keyframes(cap)
-        self._spacing = spacing
+        self._pace = _Pace(spacing, clock)
         self._edits: tuple[Edit, ...] = ()
         self._last: FrameView | None = None
         self._apply_here(tuple(edits))
@@ -72,18 +149,19 @@ class Timeline:
 
     def forward(self, count: int, mode: Watch | TraceDigest | None = None) -> bool:
         """Run up to ``count`` operations; whether ``mode`` stopped it before the end of all."""
-        execution = self.execution
+        execution, pace = self.execution, self._pace
         goal = execution.steps + count
         while execution.steps < goal and execution.outcome is None:
-            at = execution.steps
-            stop = min(goal, at - at % self._spacing + self._spacing, self._next_edit(at))
+            at, known = execution.steps, self.keyframes.after(execution.steps)
+            stop = min(goal, pace.stop_after(at), self._next_edit(at), _FAR if known is None else known)
+            began = pace.now()
             execution.step(stop - at, mode)
+            pace.ran(execution.steps - at, began)
             if self.outcome is not None:
                 break
             if execution.steps > at:
                 self._apply_here(self._edits)
-                if execution.steps % self._spacing == 0 and execution.steps not in self.keyframes:
-                    self._keep()
+                self._keep_here()
             if execution.steps < stop or (isinstance(mode, Watch) and mode.has_stopped):
                 return True
         return False
@@ -109,14 +187,18 @@ class Timeline:
         """
         if step < 0:
             raise StepOutOfRange("steps begin at 0")
-        before, nearest = self.step, self.keyframes.at_or_before(step)
+        before, keyframes = self.step, self.keyframes
+        if step == before:
+            return True
         is_back = step < before
-        is_far = step - max(nearest.steps, 0 if is_back else before) > RUN_SLICE
-        began = take_snapshot(self.execution, self.keyframes.at_or_before(before)) if is_far else None
-        if is_back or nearest.steps > before:
-            restore_snapshot(self.execution, nearest)
+        way = keyframes.way_back(step, self.execution.journal)
+        nearest = way.snapshot.steps
+        is_far = step - max(nearest, 0 if is_back else before) > RUN_SLICE
+        began = WayBack(take_snapshot(self.execution, keyframes.at_or_before(before))) if is_far else None
+        if is_back or nearest > before:
+            self._return_by(way)
         has_arrived = True
-        if is_back and step - nearest.steps > 2 * KEYFRAME_NEAR:
+        if is_back and step - nearest > 2 * KEYFRAME_NEAR:
             has_arrived = yield from self.advance(step - KEYFRAME_NEAR, wants_pause)
             if has_arrived:
                 self._keep()
@@ -124,24 +206,24 @@ class Timeline:
             has_arrived = yield from self.advance(step, wants_pause)
         if not has_arrived:
             if is_back:
-                self._return(before, began)
+                self._give_up(before, began)
             return False
         if self.step != step:
             end = self.step
-            self._return(before, began)
+            self._give_up(before, began)
             raise StepOutOfRange(f"the run ends at step {end}")
         return True
 
-    def _return(self, step: int, snapshot: ExecutionSnapshot | None) -> None:
+    def _give_up(self, step: int, began: WayBack | None) -> None:
         """Go back to the start of a move that did not arrive."""
-        if snapshot is None:
+        if began is None:
             self.seek(step)
         else:
-            restore_snapshot(self.execution, snapshot)
+            self._return_by(began)
 
     def rewind_to_keyframe(self, before: int) -> int:
         """Move to the last keyframe before a step, which is not 0; returns that keyframe's step."""
-        self._restore(self.keyframes.at_or_before(before - 1).steps)
+        self._restore(before - 1)
         return self.step
 
     def close(self) -> None:
@@ -172,7 +254,7 @@ class Timeline:
         self._edits = new
         self.keyframes.drop_from(first)
         if len(self.keyframes):
-            self._restore(self.keyframes.at_or_before(first).steps)
+            self._restore(first)
             return
         self.execution.close()
         self.execution = begin()
@@ -189,9 +271,33 @@ class Timeline:
 
     # Keyframes
 
+    def _keep_here(self) -> None:
+        """Keep a keyframe if one is due; one of an earlier run that no way leads to is replaced."""
+        step, keyframes = self.step, self.keyframes
+        if step not in keyframes:
+            if self._pace.is_due(step):
+                self._keep()
+        elif keyframes.way_back(step, self.execution.journal).snapshot.steps == step:
+            self._pace.passed()
+        else:
+            self._keep()
+
     def _keep(self) -> None:
-        near = self.keyframes.at_or_before(self.step) if len(self.keyframes) else None
-        self.keyframes.add(take_snapshot(self.execution, near))
+        pace, keyframes = self._pace, self.keyframes
+        began = pace.now()
+        if len(keyframes):
+            near, whole = keyframes.at_or_before(self.step), keyframes.whole_at_or_before(self.step)
+            light = not pace.wants_content
+            snapshot = take_snapshot(self.execution, near, content=whole.journal, light=light)
+        else:
+            snapshot = take_snapshot(self.execution)
+        keyframes.add(snapshot)
+        pace.kept(began, has_content=snapshot.journal is not None, is_whole=keyframes.is_whole(self.step))
 
     def _restore(self, step: int) -> None:
-        restore_snapshot(self.execution, self.keyframes.at_or_before(step))
+        """Go to the last keyframe that is not later than a step."""
+        self._return_by(self.keyframes.way_back(step, self.execution.journal))
+
+    def _return_by(self, way: WayBack) -> None:
+        restore_snapshot(self.execution, *way)
+        self._pace.passed()

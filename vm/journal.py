@@ -33,6 +33,8 @@ looked at, 250 for a slot that was written, and up to 515 for a moment while a t
 
 CHUNK: Final = 4096
 """Items of a container that snapshots share or copy together."""
+MARKED_CONTAINERS: Final = 64
+"""Containers of a journal that a mark describes at most; there are two for each account with slots."""
 ITEM_BYTES: Final = 32
 """A number, on average: most keys and undo entries hold one that nothing else does."""
 
@@ -182,6 +184,13 @@ class LogsAppended(msgspec.Struct, frozen=True, gc=False):
         journal._log_parts.pop()
 
 
+class Marked(msgspec.Struct, eq=False, gc=False):
+    """A position was marked here: nothing to undo."""
+
+    def undo(self, journal: Journal) -> None:
+        """Nothing."""
+
+
 class BulkAdopted(msgspec.Struct, eq=False, gc=False):
     """Slots changed in bulk: the record until `read`, from then on what undoes its changes, by kind."""
 
@@ -275,20 +284,37 @@ class JournalSnapshot(NamedTuple):
         """Keys, values and items of lists."""
         return sum(len(chunk.items) for chunk in self._chunks())
 
+    def is_after(self, mark: JournalMark) -> bool:
+        """Whether a journal restored to this leads back to the mark."""
+        chunks, place = self.parts["undo", None].values, mark.height - 1
+        items = chunks[place // CHUNK].items if place // CHUNK < len(chunks) else []
+        return place % CHUNK < len(items) and items[place % CHUNK] is mark.entry
+
     def entries(self) -> int:
         """Items in all containers."""
         return sum(len(chunk.items) for part in self.parts.values() for chunk in part.values)
+
+
+class JournalMark(NamedTuple):
+    """A position of a journal that it can go back to by undoing, as long as it has undone nothing before it."""
+
+    entry: Marked
+    """In the undo list at that position: of another run through the same steps it is another object."""
+    height: int
+    """Length of the undo list, ``entry`` included."""
+    sizes: dict[PartName, int]
+    """Items of each container: what was read from the state below since is at its end."""
 
 
 def _cost(items: list[Any]) -> int:
     """Bytes of items that nothing else holds: those of a container are alike, but for logs in bulk."""
     if not items:
         return 0
-    last = items[-1]
-    if hasattr(last, "held_bytes"):
+    sample = items[len(items) // 2]
+    if hasattr(sample, "held_bytes"):
         return sum(getattr(item, "held_bytes", ITEM_BYTES) for item in items)
-    holds_more = isinstance(last, tuple | msgspec.Struct)
-    return len(items) * (sys.getsizeof(last) + (ITEM_BYTES if holds_more else 0))
+    holds_more = isinstance(sample, tuple | msgspec.Struct)
+    return len(items) * (sys.getsizeof(sample) + (ITEM_BYTES if holds_more else 0))
 
 
 def _chunks(items: list[Any], before: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
@@ -814,6 +840,40 @@ class Journal:
                     container.update(zip(names.items, chunk.items, strict=True))
         self._refund = snapshot.refund
 
+    def mark(self, known: JournalMark | None = None) -> JournalMark | None:
+        """Mark this position, to `return_to` later; None if too many containers would have to be described.
+
+        It is ``known`` itself if nothing has changed since that was made.
+        """
+        slots, undo = self._slots, self._undo
+        if len(slots.storage) + len(slots.original) > MARKED_CONTAINERS:
+            return None
+        sizes = {name: len(items) for name, items in self._containers().items()}
+        if known is not None and known.height == len(undo) and undo[-1] is known.entry and sizes == known.sizes:
+            return known
+        entry = Marked()
+        undo.append(entry)
+        sizes["undo", None] = len(undo)
+        return JournalMark(entry, len(undo), sizes)
+
+    def is_after(self, mark: JournalMark) -> bool:
+        """Whether `return_to` leads back to the mark."""
+        return mark.height <= len(self._undo) and self._undo[mark.height - 1] is mark.entry
+
+    def return_to(self, mark: JournalMark) -> None:
+        """Undo all since a mark that `is_after` is true of, and forget what was read from the state below since."""
+        tables = self._slots
+        self.revert(mark.height)
+        for kind, table in (("storage", tables.storage), ("original", tables.original)):
+            for address in [address for address in reversed(table) if (kind, address) not in mark.sizes]:
+                del table[address]
+        for name, container in self._containers().items():
+            if isinstance(container, list):
+                del container[mark.sizes[name] :]
+            else:
+                for _ in range(len(container) - mark.sizes[name]):
+                    container.popitem()
+
     def held_bytes(self) -> int:
         """What the changes of the transaction take, roughly. Any thread."""
         records = [bulk.recorded for bulk in tuple(self._unread)]
@@ -821,6 +881,12 @@ class Journal:
         bulk = sum(recorded.held_bytes for recorded in records if recorded is not None)
         logs = sum(len(part.data) if isinstance(part, Log) else part.held_bytes for part in tuple(self._log_parts))
         return CHANGE_BYTES * (len(self._undo) + len(self._accounts)) + bulk + logs
+
+    def entries(self) -> int:
+        """How many things a look at all changes looks at, roughly."""
+        tables = self._tables
+        known = len(self._undo) + len(self._accounts) + len(tables.transient) + len(tables.warm)
+        return known + self.held_bytes() // CHANGE_BYTES
 
     def bytes_besides(self, kept: JournalSnapshot) -> int:
         """Bytes of the journal besides the items that a snapshot of it holds anyway."""

@@ -68,6 +68,8 @@ class Parts(NamedTuple):
     """Longest code of a contract on the chain; creation code may be twice as long."""
     short_road: bool = True
     """Whether messages that call nobody are executed without what only others need (`vm.evm.quick`)."""
+    library_cache: ObjectCache | None = None
+    """Keeps interpreters and libraries, which depend on no chain; None for ``cache``."""
 
 
 class _Pools(threading.local):
@@ -190,7 +192,8 @@ class Machine:
         if runtime is None:
             before_long_work()
             with self._lock:
-                interpreter = load_interpreter(fork, self._parts.cache, self._parts.libraries)
+                cache = self._parts.library_cache or self._parts.cache
+                interpreter = load_interpreter(fork, cache, self._parts.libraries)
                 if self._codes is None:
                     self._codes = CodeCache(interpreter.map_jumps)
                 runtime = self._runtimes[fork] = ForkRuntime(

@@ -23,12 +23,9 @@ KEYS = frozenset({"env", "pre", "exec"})
 """Keys that identify a VM test."""
 
 
-def run_vm_case(machine: Machine, name: str, case: dict[str, Any]) -> CaseResult:
-    """Run a case: gas left, output, logs and state must match; without ``post``, the frame must fail."""
-    result = CaseResult(name, FORK_NAME, passed=False)
-    state = MemoryState.from_json(case["pre"])
-    env, frame = case["env"], case["exec"]
-    environment = BlockEnvironment(
+def environment_of(env: dict[str, Any]) -> BlockEnvironment:
+    """The block of a case."""
+    return BlockEnvironment(
         fork=Fork.FRONTIER,
         chain_id=1,
         number=_number(env["currentNumber"]),
@@ -37,6 +34,13 @@ def run_vm_case(machine: Machine, name: str, case: dict[str, Any]) -> CaseResult
         coinbase=_address(env["currentCoinbase"]),
         difficulty=_number(env["currentDifficulty"]),
     )
+
+
+def run_vm_case(machine: Machine, name: str, case: dict[str, Any]) -> CaseResult:
+    """Run a case: gas left, output, logs and state must match; without ``post``, the frame must fail."""
+    result = CaseResult(name, FORK_NAME, passed=False)
+    state = MemoryState.from_json(case["pre"])
+    frame, environment = case["exec"], environment_of(case["env"])
     journal = Journal(state, Fork.FRONTIER)
     address = _address(frame["address"])
     if journal.code(address) != _bytes(frame["code"]):

@@ -33,7 +33,7 @@ from node.engine.pool import Pool, PooledTransaction
 from node.engine.publications import Publications
 from node.engine.writer import Writer
 from node.machine.assembly import build_machine
-from node.machine.object_cache import FileObjectCache
+from node.machine.object_cache import FileObjectCache, with_shared
 from node.ops.errors import InvalidSetting
 from node.ops.reading import read_limited
 from node.settings import Settings, is_public_mnemonic
@@ -187,6 +187,7 @@ def open_chain(
             code_bytes_max=code_bytes_max,
             compiler_idle_seconds=settings.vm.compiler_idle_seconds,
             short_road=settings.limits.short_road,
+            library_cache=with_shared(cache),
         )
 
     def replay_over(store: Store, genesis: Genesis) -> Replay:

@@ -25,6 +25,7 @@ def machine_parts(
     code_bytes_max: int = CODE_BYTES_MAX,
     compiler_idle_seconds: float = IDLE_SECONDS,
     short_road: bool = True,
+    library_cache: ObjectCache | None = None,
 ) -> Parts:
     """The parts of a `Machine` on this computer.
 
@@ -32,7 +33,7 @@ def machine_parts(
     of code generation for the JIT, 0 to 3, None for the engine's own; ``dump`` a directory for what it compiles.
     ``code_bytes_max`` is the longest code of a contract on the chain; creation code may be twice as long. The compiling
     process of the engine ``auto`` ends after ``compiler_idle_seconds`` without work. ``short_road``: messages that call
-    nobody skip what they do not need.
+    nobody skip what they do not need. Interpreters and libraries are in ``library_cache``, if that is given.
     """
     return Parts(
         engine=engine,
@@ -45,6 +46,7 @@ def machine_parts(
         allocate=allocator(),
         code_bytes_max=code_bytes_max,
         short_road=short_road,
+        library_cache=library_cache,
     )
 
 
@@ -57,6 +59,7 @@ def build_machine(
     code_bytes_max: int = CODE_BYTES_MAX,
     compiler_idle_seconds: float = IDLE_SECONDS,
     short_road: bool = True,
+    library_cache: ObjectCache | None = None,
 ) -> Machine:
     """A machine of `machine_parts`. Raises `EngineUnavailable`."""
     return Machine(
@@ -68,6 +71,7 @@ def build_machine(
             code_bytes_max=code_bytes_max,
             compiler_idle_seconds=compiler_idle_seconds,
             short_road=short_road,
+            library_cache=library_cache,
         )
     )
 

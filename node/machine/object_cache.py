@@ -12,6 +12,8 @@ from node.ops.reading import read_limited
 from vm.ir.image import CONTENT_BYTES_MAX
 
 OBJECT_BYTES_MAX: Final = 2 * CONTENT_BYTES_MAX
+SHARED_BYTES_MAX: Final = 32 * 2**20
+"""Interpreters and libraries kept for all nodes of a user: some hundred, of several versions and forks."""
 _OTHERS_WRITE: Final = 0o022
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
@@ -65,3 +67,41 @@ class FileObjectCache:
     def _path(self, key: str) -> Path:
         assert re.fullmatch(r"[A-Za-z0-9_.-]{1,200}", key), key
         return self._directory / key
+
+
+class SharedObjectCache:
+    """A directory's objects and, for what it lacks, those that other nodes of the same user have made."""
+
+    def __init__(self, own: FileObjectCache, shared: FileObjectCache) -> None:
+        self._own = own
+        self._shared = shared
+
+    def get(self, key: str) -> bytes | None:
+        """See `FileObjectCache.get`; what only the others have is copied."""
+        found = self._own.get(key)
+        if found is None:
+            found = self._shared.get(key)
+            if found is not None:
+                self._own.put(key, found)
+        return found
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store an object in both places."""
+        self._own.put(key, data)
+        self._shared.put(key, data)
+        self._shared.prune(SHARED_BYTES_MAX)
+
+
+def user_cache(name: str) -> Path | None:
+    """A directory for this user's objects (XDG base directories); None if the user has no home."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(cache) if cache else Path.home() / ".cache") / "zvmd" / name
+    except RuntimeError:
+        return None
+
+
+def with_shared(own: FileObjectCache) -> FileObjectCache | SharedObjectCache:
+    """The cache for interpreters and libraries of a node whose other objects are in ``own``."""
+    shared = user_cache("libraries")
+    return own if shared is None else SharedObjectCache(own, FileObjectCache(shared))

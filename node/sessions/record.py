@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import thread_time
 from typing import Any
 
 import msgspec
@@ -58,7 +59,7 @@ def place_of(session: Session, now: int, sharing: bytes = b"") -> SessionPositio
     """The session's position."""
     halt = session.halt()
     reason = "" if halt is None else halt.reason
-    return SessionPosition(session.step_index, session.branch, session.digest(), reason, now, sharing)
+    return SessionPosition(session.step_index, session.branch, session.place_digest(), reason, now, sharing)
 
 
 def traits(session: Session, origin: Origin) -> tuple[Any, ...]:
@@ -125,5 +126,5 @@ def bring_back(data: bytes, place: SessionPosition, bases: BaseStates) -> Slices
     record = msgspec.structs.replace(
         decode_record(content.record), position=place.step, branch=place.branch, digest=place.digest
     )
-    session = yield from restore_slices(record, bases.machine, base, block_hash, KEYFRAME_BYTES)
+    session = yield from restore_slices(record, bases.machine, base, block_hash, KEYFRAME_BYTES, thread_time)
     return session, content.origin

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
+from time import thread_time
 from typing import Any, TypeVar
 
 import msgspec
@@ -77,7 +78,7 @@ class SessionService:
             base, block_hash = self.bases.base(new.origin)
             return Session(
                 new.program, self.bases.machine, base, block_hash,
-                name=new.name, tags=new.tags, keyframe_bytes=KEYFRAME_BYTES,
+                name=new.name, tags=new.tags, keyframe_bytes=KEYFRAME_BYTES, clock=thread_time,
             )  # fmt: skip
 
         return await self.cache.shielded(self._add(one_slice(make)(), new.origin))
@@ -96,7 +97,8 @@ class SessionService:
         async def importing() -> int:
             async with self._importing:
                 record = await import_apart(data)
-            return await self._add(restore_slices(record, self.bases.machine, None, None, KEYFRAME_BYTES), NOWHERE)
+            make = restore_slices(record, self.bases.machine, None, None, KEYFRAME_BYTES, thread_time)
+            return await self._add(make, NOWHERE)
 
         return await self.cache.shielded(importing())
 

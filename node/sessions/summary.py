@@ -9,12 +9,9 @@ import msgspec
 from debugger.changes import changes
 from debugger.events import Event, Stopped
 from debugger.session import Session
-from debugger.state import State, StateQuery, Window
+from debugger.state import State
 
 Json = dict[str, Any]
-
-_NOTHING = Window(0, 0)
-_BRIEF = StateQuery(None, *(_NOTHING,) * (len(StateQuery.__struct_fields__) - 1))
 
 
 def plain(value: object) -> Any:
@@ -24,15 +21,15 @@ def plain(value: object) -> Any:
 
 def summary(session: Session, events: list[Event]) -> Json:
     """Position, why the session stopped there, and the breakpoints that hold."""
-    state = session.state(_BRIEF)
+    place = session.place()
     stopped = next((event for event in events if isinstance(event, Stopped)), None)
     answer: Json = {
-        "step": state.step,
-        "pc": state.pc,
-        "opcode": state.opcode,
-        "gasLeft": state.gas_left,
-        "depth": state.depth,
-        "halt": plain(state.halt),
+        "step": session.step_index,
+        "pc": place.pc,
+        "opcode": place.opcode,
+        "gasLeft": place.gas_left,
+        "depth": place.depth,
+        "halt": plain(session.halt()),
         "branch": session.branch,
     }
     if stopped is not None:

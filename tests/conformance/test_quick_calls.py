@@ -1,4 +1,4 @@
-"""Calls without journal and settlement give what calls in full give: over all state tests, and over random programs."""
+"""Calls without journal and settlement give what calls in full give: over all tests and random programs."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import pytest
 
 from chain.forks import Fork
 from chain.types import Address
-from node.conformance.running import MachineChoice, Selection
+from node.conformance.running import MachineChoice, Selection, cases_of
 from node.conformance.vectors import VectorFile
-from node.machine.assembly import machine_parts
-from tests.conformance.matrix import ENGINES, STATE, SUITES
-from tests.conformance.quick_calls import QuickRunner, difference
+from tests.conformance.matrix import BLOCKS, ENGINES, STATE, SUITES
+from tests.conformance.quick_calls import QuickBlockRunner, QuickRunner, Tally, compare_frame, difference
 from tests.conformance.test_vector_matrix import CACHE, files_of, some_files
 from tests.differential.programs import CALLER, CONTRACTS, random_case
 from tests.differential.running import block_hash, environment
 from tests.unit.vm.programs import MemoryState
 from vm import machine as machines
+
+VM_TESTS = "legacytests-VMTests"
 
 
 @pytest.fixture(autouse=True)
@@ -26,31 +27,58 @@ def all_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machines, "QUICK_LEFT_OUT", 0)
 
 
-def check(files: Iterable[VectorFile], engine: str) -> QuickRunner:
-    runner = QuickRunner(MachineChoice(engine, CACHE))
+def check(archive: str, files: Iterable[VectorFile], engine: str) -> Tally:
+    runner = (QuickRunner if archive in STATE else QuickBlockRunner)(MachineChoice(engine, CACHE))
     failed = [result.name for file in files for result in runner.run_file(file, Selection()) if not result.passed]
-    assert not runner.differences, runner.differences[:5]
+    tally = runner.tally
+    assert not tally.differences, tally.differences[:5]
     assert not failed, failed[:5]
-    return runner
+    print(f"{archive}, {engine}: {tally.answered} of {tally.calls} calls answered quickly")
+    return tally
 
 
-def test_some_state_tests() -> None:
-    archives = [name for name in STATE if "VMTests" not in name]
-    assert sum(check(some_files(archive), "interpreter").answered for archive in archives) > 50
+@pytest.mark.parametrize(("archives", "least"), [(STATE, 50), (BLOCKS, 10)])
+def test_some_tests(archives: dict[str, int], least: int) -> None:
+    names = [name for name in archives if name != VM_TESTS]
+    assert sum(check(name, some_files(name), "interpreter").answered for name in names) > least
 
 
 @pytest.mark.full
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("archive", [name for name in STATE if "VMTests" not in name])
-def test_all_state_tests(archive: str, engine: str) -> None:
-    assert check(files_of(SUITES[archive]), engine).answered
+@pytest.mark.parametrize("archive", [name for name in SUITES if name != VM_TESTS])
+def test_all_tests(archive: str, engine: str) -> None:
+    assert check(archive, files_of(SUITES[archive]), engine).calls
 
 
-def check_programs(seed: int, count: int) -> int:
+def check_frames(files: Iterable[VectorFile], engine: str) -> Tally:
+    """The frames of VM tests."""
+    machine, tally = machines.Machine(MachineChoice(engine, CACHE).parts()), Tally()
+    for file in files:
+        for case in cases_of(file).values():
+            compare_frame(machine, case, tally)
+    assert not tally.differences, tally.differences[:5]
+    return tally
+
+
+def test_some_frames() -> None:
+    small = [file for file in some_files(VM_TESTS) if "Performance" not in file.name]
+    assert check_frames(small, "interpreter").answered
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("engine", ENGINES)
+def test_all_frames(engine: str) -> None:
+    tally = check_frames(files_of(SUITES[VM_TESTS]), engine)
+    print(f"{VM_TESTS}, {engine}: {tally.answered} of {tally.calls} calls answered quickly")
+    assert tally.calls == 3 * STATE[VM_TESTS]
+    assert tally.answered > 100
+
+
+def check_programs(seed: int, count: int, engine: str = "interpreter") -> int:
     """How many random programs were answered quickly; all like in full."""
     answered = 0
-    machine = machines.Machine(machine_parts())
+    machine = machines.Machine(MachineChoice(engine, CACHE).parts())
     for case in map(random_case, range(seed, seed + count)):
         state = MemoryState()
         state.put(Address(bytes.fromhex(CALLER)), balance=10**18)
@@ -69,5 +97,7 @@ def test_some_random_programs() -> None:
 
 
 @pytest.mark.full
-def test_many_random_programs() -> None:
-    assert check_programs(100_000, 20_000) > 2_000
+@pytest.mark.timeout(3_600)
+@pytest.mark.parametrize(("engine", "count"), [("interpreter", 20_000), ("jit", 500)])
+def test_many_random_programs(engine: str, count: int) -> None:
+    assert check_programs(100_000, count, engine) > count // 10

@@ -64,7 +64,7 @@ class Execution:
     """
 
     __slots__ = (
-        *("_has_flushed", "_is_native", "_pool", "_table", "_tables", "code_bytes_max", "codes", "context"),
+        *("_has_flushed", "is_native", "_pool", "_table", "_tables", "code_bytes_max", "codes", "context"),
         *("environment", "fork", "frames", "has_access_lists", "interruption", "journal", "last_halt"),
         *("native_state", "outcome", "precompiles", "runtime", "steps", "tracer"),
     )
@@ -96,8 +96,8 @@ class Execution:
         """Result of the message that ended last, until `take_halt` takes it."""
         self.tracer = tracer
         self._pool = pool
-        self._is_native = False
-        """Whether native code may execute calls: there is neither stepping nor a tracer."""
+        self.is_native = False
+        """See `OpcodeHost`."""
         self.native_state = pool.native_state
         """The native state."""
         pool.native_state.begin(context.blob_hashes)
@@ -187,7 +187,7 @@ class Execution:
         self.native_state.forget_balance()
         frame = self._pool.frame_at(len(self.frames))
         caller = 0
-        if self._is_native and self.frames and message.kind not in CREATES:
+        if self.is_native and self.frames and message.kind not in CREATES:
             parent = self.frames[-1]
             caller = parent.address
             parent.words[_JOURNALED] = checkpoint != parent.checkpoint
@@ -206,7 +206,7 @@ class Execution:
         )
         frame.checkpoint = checkpoint
         self.frames.append(frame)
-        if self._is_native:
+        if self.is_native:
             self._consider_as_callee(frame)
 
     def _consider_as_callee(self, frame: Frame) -> None:
@@ -235,7 +235,7 @@ class Execution:
             return self.outcome
         self._use_table(self._tables.plain)
         self.forget_slots()
-        self._is_native = True
+        self.is_native = True
         frames, enter, handlers = self.frames, self.runtime.interpreter.resume, self.runtime.handlers
         header, journal = self.native_state.header, self.journal
         while self.outcome is None:
@@ -260,11 +260,13 @@ class Execution:
         return self.outcome
 
     def step(self, count: int, mode: StepMode | None = None) -> Outcome | None:
-        """Run ``count`` opcodes, entering calls, or until ``mode`` stops; the outcome if it ended, else None."""
+        """Run ``count`` opcodes, entering calls, or until ``mode`` stops; the outcome if it ended, else None.
+
+        Whoever changes the journal between two calls also calls `forget_slots`.
+        """
         self._use_table(self.runtime.interpreter.step_table if mode is None else mode.table)
         enter, handlers = self.runtime.interpreter.enter, self.runtime.handlers
         left, end = count, self.steps + count
-        self.forget_slots()
         while self.outcome is None:
             frame = self.frames[-1]
             frame.words[_STEPS] = left
@@ -315,7 +317,7 @@ class Execution:
         return True
 
     def forget_slots(self) -> None:
-        """Read all storage from the journal again: it may have been changed from outside."""
+        """Read all storage from the journal again: it has been changed from outside."""
         self.native_state.clear(self.frames)
 
     def flush_to_journal(self) -> None:
@@ -347,6 +349,7 @@ class Execution:
     def rewind(self, steps: int, outcome: Outcome | None, last_halt: Halt) -> None:
         """Go back to an earlier position: its journal is to be restored next, then its frames pushed."""
         self.drop_frames()
+        self._has_flushed = True  # what the frames did before is in the journal
         self.steps, self.outcome, self.last_halt = steps, outcome, last_halt
 
     def drop_frames(self) -> None:

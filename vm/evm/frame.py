@@ -260,10 +260,9 @@ class Frame:
         self.words[_MEMORY_SIZE] = used
         return True
 
-    def snapshot(self) -> bytes:
-        """The frame as plain data: registers, environment, stack, memory, return data; not the code."""
+    def head(self) -> bytes:
+        """The beginning of a `snapshot`: registers, environment and stack."""
         words = self.words
-        data = self.message.data
         return b"".join(
             (
                 _SNAPSHOT.pack(
@@ -279,15 +278,17 @@ class Frame:
                     words[Field.RESULT_LENGTH],
                     words[Field.STATIC],
                     self.code.length,
-                    len(data),
+                    len(self.message.data),
                     len(self.returndata),
                 ),
                 self.view[ENV_OFFSET:ENV_END],
                 self.view[STACK_OFFSET : words[Field.SP]],
-                self.memory[: words[Field.MEMORY_SIZE]],
-                self.returndata,
             )
         )
+
+    def snapshot(self) -> bytes:
+        """The frame as plain data: registers, environment, stack, memory, return data; not the code."""
+        return b"".join((self.head(), self.memory[: self.words[Field.MEMORY_SIZE]], self.returndata))
 
     def restore(self, snapshot: bytes) -> None:
         """Return to a snapshot of a frame with the same message and code. Raises `SnapshotInvalid`."""
@@ -345,7 +346,7 @@ class Frame:
             words[field] = value
         self.view[ENV_OFFSET:ENV_END] = snapshot[_SNAPSHOT.size : at_stack]
         self.view[STACK_OFFSET:sp] = snapshot[at_stack:at_memory]
-        self.memory[:memory_size] = snapshot[at_memory:at_returned]
+        self.memory[:memory_size] = memoryview(snapshot)[at_memory:at_returned]
         self.set_returndata(snapshot[at_returned:])
 
 

@@ -12,7 +12,14 @@ from chain.transactions import DYNAMIC_FEE, Transaction, encode_transaction, sig
 from debugger import moves
 from debugger.breakpoints import Breakpoint
 from debugger.edits import Edit
-from debugger.errors import InvalidEdit, InvalidProgram, SessionLimitReached, SessionNotFound, StepOutOfRange
+from debugger.errors import (
+    InvalidEdit,
+    InvalidProgram,
+    SessionDiverged,
+    SessionLimitReached,
+    SessionNotFound,
+    StepOutOfRange,
+)
 from debugger.events import Stopped
 from debugger.limits import REPLAY_STEPS
 from debugger.persist import decode_record, encode_record, record_of, restore
@@ -292,3 +299,20 @@ def test_stepping_over_what_is_no_call_is_one_step() -> None:
     for step in range(1, 5):
         assert finish(moves.step_over(run)) == [Stopped(step, "step")]
     run.close()
+
+
+def test_a_place_is_known_by_its_digest_however_much_the_run_has_stored() -> None:
+    storing = code(0, "JUMPDEST", 1, "ADD DUP1 DUP1 TSTORE DUP1", 2_000, "GT", 2, "JUMPI STOP")
+    for main in (LOOP, storing):
+        run = session(main)
+        finish(moves.step(run, 15_000))
+        place = run.place_digest()
+        assert (place == run.digest()) == (main is LOOP)
+        assert run.is_at(place)
+        assert run.is_at(run.digest())
+        finish(moves.step(run))
+        assert not run.is_at(place)
+        record = msgspec.structs.replace(record_of(run), digest=run.place_digest())
+        assert restore(record, MACHINE).digest() == run.digest()
+        with pytest.raises(SessionDiverged):
+            restore(msgspec.structs.replace(record, digest=place), MACHINE)

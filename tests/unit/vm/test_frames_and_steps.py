@@ -201,6 +201,7 @@ def test_storage_changed_between_steps_is_seen(steps: int | None) -> None:
     execution = MACHINE.begin(world.message(), world.context)
     execution.step(3)
     world.journal.set_storage(world.message().to, 1, 99)
+    execution.forget_slots()
     while execution.outcome is None:
         if steps is None:
             execution.run()

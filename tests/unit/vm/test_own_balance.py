@@ -62,6 +62,7 @@ def test_a_balance_changed_between_steps_is_seen() -> None:
     execution = MACHINES["interpreter"].begin(world.message(), world.context)
     execution.step(2)
     world.journal.add_balance(TARGET, 5)
+    execution.forget_slots()
     execution.step(1)
     assert execution.frames[-1].stack() == [0, 0, 5]
     execution.close()

@@ -214,3 +214,23 @@ def test_a_watched_opcode_that_must_run_again_is_seen_once() -> None:
         watch.begin(execution)
     assert seen == [(watched[0], 1), (watched[1], 5)]
     assert execution.steps == 7
+
+
+def test_slots_of_a_frame_that_was_restored_are_cold_again_when_it_fails() -> None:
+    """What a restored frame did before is in the journal: native code must ask again once that is undone."""
+    world = World()
+    callee = code(1, 7, "SLOAD ADD", 7, "SSTORE JUMPDEST", 0, 0, "REVERT")
+    call = code(0, 0, 0, 0, 0, int.from_bytes(OTHER, "big"), 200_000, "CALL POP")
+    world.state.put(OTHER, callee, nonce=1)
+    world.journal.set_code(world.message().to, call * 3 + code("STOP"))
+    execution = MACHINE.begin(world.message(), world.context)
+    execution.step(13)
+    assert len(execution.frames) == 2
+    inside = take_snapshot(execution)
+    execution.step(10**6)
+    assert execution.outcome is not None
+    wanted = execution.outcome.gas_left
+    restore_snapshot(execution, inside)
+    execution.step(10**6)
+    assert execution.outcome is not None
+    assert execution.outcome.gas_left == wanted

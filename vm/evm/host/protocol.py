@@ -33,6 +33,8 @@ class OpcodeHost(Protocol):
     code_bytes_max: int
     """Longest code of a contract; creation code may be twice as long."""
     tracer: Tracer | None
+    is_native: bool
+    """Whether native code may do without the journal what nobody can see: there is neither stepping nor a tracer."""
 
     def code_of(self, address: Address) -> Code | None:
         """The account's own code, None if it has none."""

@@ -33,7 +33,7 @@ def bring_slot(run: OpcodeHost, frame: Frame) -> None:
     raw = value.to_bytes(32, "little")
     raw_original = raw if original == value else original.to_bytes(32, "little")
     run.native_state.bring_in(frame, tag, key, raw, raw_original, is_cold and run.has_access_lists)
-    if run.has_access_lists:
+    if run.has_access_lists and run.is_native:  # else the known slots would depend on where steps ended
         run.native_state.count_load(frame, tag, journal)
 
 
