@@ -15,6 +15,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,8 @@ from tests.rpc import Rpc
 
 HUGE_BYTES = 2**30
 BLOCKS = 4
+DYING_SECONDS = 10.0
+"""Within these a node has ended that is about to."""
 HOLDER = "0x00000000000000000000000000000000000b0b00"
 CONFIG, GENESIS, CREDENTIALS = "zvmd.toml", "given.json", "credentials"
 """Beside the data directory: what the settings name."""
@@ -313,9 +316,19 @@ def _start(zygote: Zygote, sound: Sound, target: Path) -> str:
         assert status == 0, f"stopped with {status}: {daemon.log()}"
     except DaemonFailed as failed:
         return f"status {refusal(daemon, failed)}"
+    except (OSError, HTTPException) as broken:  # the connection: of a node that ended, or of one that goes on
+        raise AssertionError(f"{broken!r} after READY; {_ending(daemon)}") from broken
     finally:
         daemon.close()
     return "READY"
+
+
+def _ending(daemon: ForkedDaemon) -> str:
+    """How a node ended that should have answered, and what it said."""
+    try:
+        return f"ended with {daemon.wait(DYING_SECONDS)}: {daemon.log()}"
+    except DaemonFailed as alive:
+        return str(alive)
 
 
 def from_another_clock(directory: Path, days: float) -> None:
