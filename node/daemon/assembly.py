@@ -80,9 +80,7 @@ class DaemonParts:
 
     async def serve(self, settings: Settings, public: bool) -> Servers:
         """Begin to listen: `start_servers`."""
-        return await start_servers(
-            settings, self.service, self.doors, self.https, self.audit, public, self.http3
-        )
+        return await start_servers(settings, self.service, self.doors, self.https, self.audit, public, self.http3)
 
 
 def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: Notifier) -> DaemonParts:
@@ -95,14 +93,7 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
     end = partial(panic, opened.fs)
     transcript, artifacts = transcript_of(voice, settings, opened)
     publications = Publications(opened.store, transcript.wake)
-    listeners = Listeners(
-        end,
-        opened.space.give_back_quietly,
-        publications.admitted,
-        publications.published,
-        publications.calls.wake,
-        _watchdog(notifier),
-    )
+    listeners = _listeners(opened, publications, notifier, end)
     committer = Committer(opened.writer(transcript.listener), opened.store, SystemClock(), listeners)
     limits = rpc_limits(settings)
     readers, held = Readers(limits), Held(limits.held_max_bytes)
@@ -158,6 +149,19 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
     )
     service = RpcService(context, readers, brief, held)
     return DaemonParts(committer, node, sessions, service, doors, audit, transcript, jobs, restarts, https, http3)
+
+
+def _listeners(
+    opened: OpenedChain, publications: Publications, notifier: Notifier, end: Callable[[BaseException], None]
+) -> Listeners:
+    return Listeners(
+        end,
+        opened.space.give_back_quietly,
+        publications.admitted,
+        publications.published,
+        publications.calls.wake,
+        _watchdog(notifier),
+    )
 
 
 def _status_of(settings: Settings, opened: OpenedChain) -> dict[str, Callable[[], Any]]:

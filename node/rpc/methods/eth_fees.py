@@ -32,7 +32,7 @@ def gas_price(context: Context) -> str:
 
 @method("eth_blobBaseFee", inline=True)
 def blob_base_fee(context: Context) -> str:
-    """ReadPrice of blob gas in the next block."""
+    """Price of blob gas in the next block."""
     return quantity(context.backend.blob_base_fee(context.backend.head().number + 1))
 
 
