@@ -59,8 +59,9 @@ ROWS = (
     Row("balanceOf, one client, vs anvil", "calls alone", 1, "x"),
     Row(f"balanceOf, {READERS} clients, vs anvil", "calls together", 1, "x"),
     Row("balanceOf, batches of 100, vs anvil", "calls in batches", 1, "x"),
-    Row("QUIC pipelined vs anvil's HTTP batches", "calls over QUIC by batches", 1, "x"),
-    Row("QUIC pipelined", "calls over QUIC", 10_000, "calls/s"),
+    Row("QUIC pipelined, messages of 100, vs anvil's HTTP batches", "calls in messages by batches", 1, "x"),
+    Row("QUIC pipelined, messages of 100", "calls in messages", 10_000, "calls/s"),
+    Row("QUIC pipelined, a message each", "calls over QUIC", 10_000, "calls/s"),
     Row("transfers over QUIC, one client pipelining", "transfers over QUIC", 5_000, "tx/s", is_written=True),
     Row("sending to the block's event over QUIC, p99", "event", 5, "ms", is_written=True),
     Row("one call, idle server, p50", "one call", 0.3, "ms"),
@@ -77,7 +78,8 @@ ROWS = (
 )
 LONG_ROWS = (
     ("private memory with 1,000 active contracts: 100 MiB", "python -m benchmarks.memory --engine auto"),
-    ("calls sustained 60 s, 1,000 different ones: 10,000/s", "python -m benchmarks.bars --match QUIC --seconds 60"),
+    ("calls sustained 60 s, 10,000 different ones a second: 10,000/s", "python -m benchmarks.sustained"),
+    ("from durable to the event over QUIC and WebSocket: p99 5 ms", "python -m benchmarks.events"),
     ("conformance vectors, both engines: 100 %", "make test-full"),
     ("acknowledged transactions lost in 20,000 kills, 1,000,000 states: 0", "make durability FULL=1"),
     ("ready after kill -9 with 1M transactions: p99 1.0 s", "python -m benchmarks.recovery"),
@@ -105,7 +107,10 @@ def of_a_node(target: Target, sizes: Sizes, wanted: Callable[[str], bool]) -> Fi
     loads: dict[str, Callable[[], float]] = {  # what reads comes first: transfers change the answers
         "calls together": lambda: calling.clients(READERS, max(1, sizes.calls // READERS)),
         "calls in batches": lambda: calling.batches(4 * sizes.calls),
-        **({} if daemon is None else {"calls over QUIC": lambda: calling.pipelined(daemon, sizes.seconds)}),
+        **({} if daemon is None else {
+            "calls over QUIC": lambda: calling.pipelined(daemon, sizes.seconds),
+            "calls in messages": lambda: calling.many(daemon, sizes.seconds),
+        }),
         "transfers alone": lambda: sending.clients(1, sizes.transfers),
         "transfers together": lambda: sending.clients(WRITERS, max(1, 3 * sizes.transfers // WRITERS)),
         "transfers flooded": lambda: sending.flooded(sizes.transfers),
@@ -116,7 +121,7 @@ def of_a_node(target: Target, sizes: Sizes, wanted: Callable[[str], bool]) -> Fi
     if wanted("calls alone") or wanted("one call"):
         found["calls alone"], found["one call"] = calling.alone(sizes.calls)
     for key, load in loads.items():
-        if wanted(key) or (key == "calls in batches" and wanted("calls over QUIC")):
+        if wanted(key) or (key == "calls in batches" and wanted("calls in messages")):
             try:
                 found[key] = load()
             except (AssertionError, OSError) as error:
@@ -150,8 +155,8 @@ def rates(program: str | None, rounds: int, sizes: Sizes, wanted: Callable[[str]
             with start() as target:
                 by_name[target.name] = of_a_node(target, sizes, wanted)
         mine, their = by_name["zvmd"], by_name.get("anvil", {})
-        if "calls over QUIC" in mine and "calls in batches" in their:
-            quick["calls over QUIC by batches"].append(mine["calls over QUIC"] / their["calls in batches"])
+        if "calls in messages" in mine and "calls in batches" in their:
+            quick["calls in messages by batches"].append(mine["calls in messages"] / their["calls in batches"])
         for row in ROWS:
             if row.key in mine and (row.unit != "x" or row.key in their):
                 figure = mine[row.key] / their[row.key] if row.unit == "x" else mine[row.key]

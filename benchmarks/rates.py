@@ -29,6 +29,7 @@ CALLS_APART = 1_000
 CALL_BATCH = 100
 IN_FLIGHT = 128
 MESSAGES_IN_FLIGHT = 2
+TRANSFERS_IN_FLIGHT = 512
 
 
 def together(count: int, client: Callable[[int], None]) -> float:
@@ -84,15 +85,30 @@ class Transfers:
         return len(shares) * each / together(len(shares), lambda number: flood(self._target, shares[number]))
 
     def pipelined(self, daemon: Daemon, count: int) -> float:
-        """Transfers per second of one client over QUIC that does not wait for one before it sends the next."""
-        raws = [bytes.fromhex(signed.raw[2:]) for signed in self.signed(PIPELINED_ACCOUNT, count)]
+        """Transfers per second, until the last is durable, of one client over QUIC that keeps many in flight.
+
+        Afterwards each has to have a receipt of success.
+        """
+        signed = self.signed(PIPELINED_ACCOUNT, count)
+        raws = iter([bytes.fromhex(one.raw[2:]) for one in signed])
+        hashes = iter([bytes.fromhex(one.hash[2:]) for one in signed])
 
         async def run() -> float:
             async with zvmd.connect(_quic(daemon), data_dir=daemon.data_dir) as node:
+
+                async def send() -> None:
+                    for raw in raws:
+                        await node.send_raw(raw)
+
+                async def check() -> int:
+                    receipts = [await node.need_receipt(digest) for digest in hashes]
+                    return sum(receipt.status == 1 for receipt in receipts)
+
                 start = time.perf_counter()
-                for first in range(0, count, IN_FLIGHT):
-                    await asyncio.gather(*map(node.send_raw, raws[first : first + IN_FLIGHT]))
-                return count / (time.perf_counter() - start)
+                await asyncio.gather(*(send() for _ in range(TRANSFERS_IN_FLIGHT)))
+                seconds = time.perf_counter() - start
+                assert sum(await asyncio.gather(*(check() for _ in range(IN_FLIGHT)))) == count
+                return count / seconds
 
         return asyncio.run(run())
 

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import zvmd
+from node.rpc.caller import Caller
+from node.rpc.errors import MissingScope, RateExceeded
+from node.rpc.registry import Scope
+from node.rpc.request_rate import RequestRate
+from node.rpc.rights import EVERYTHING, Rights
+from node.wire.errors import GuestRefused
+from node.wire.rights import admit
 from tests.unit.rpc.memory_backend import CRASHING, REVERTING
+from tests.unit.wire import test_socket_peer as socket_peer
 from tests.unit.wire.listening import Server, frame, hello, puppet, run
 from tests.unit.wire.test_server import heard_frames
 from zvmd import frames
@@ -164,3 +177,73 @@ def test_a_client_that_leaves_ends_its_calls(library: str, tmp_path: Path) -> No
         assert await other.call_many_raw([OneCall(TO)] * 10) == [bytes(32)] * 10
 
     run(tmp_path, library, work)
+
+
+def test_it_needs_the_scope_read_and_counts_each_call_against_the_rate() -> None:
+    many = CallMany(1, [OneCall(TO)] * 30)
+    with pytest.raises(MissingScope):
+        admit(many, Caller("sender", Rights(Scope.SEND)))
+    with pytest.raises(GuestRefused):
+        admit(many, Caller("guest", Rights(), share="zvs-1"))
+    now = 0.0
+    limited = Caller("limited", EVERYTHING, rate=RequestRate(10, lambda: now))
+    admit(many, limited)
+    with pytest.raises(RateExceeded):
+        admit(CallMany(2, [OneCall(TO)]), limited)
+    now = 1.9  # 20 too many at 10 a second: one is left again after 2.1 s
+    with pytest.raises(RateExceeded):
+        admit(CallMany(3, [OneCall(TO)]), limited)
+    now = 4.1
+    admit(CallMany(4, [OneCall(TO)]), limited)
+
+
+def test_it_goes_over_a_unix_socket(tmp_path: Path) -> None:
+    async def work(server: socket_peer.Server) -> None:
+        client = await server.client()
+        calls = [OneCall(TO, number.to_bytes(2, "big")) for number in range(1_500)]
+        assert await client.call_many_raw(calls) == [call.data.rjust(32, b"\0") for call in calls]
+        await client.close()
+
+    socket_peer.tried(tmp_path, work)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.binary(max_size=40) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=7),
+    max_leaves=30,
+)
+SOMEBODY = st.none() | st.binary(max_size=21)
+AMOUNT, GAS = st.binary(max_size=34), st.none() | st.integers(0, 2**64 - 1)
+CALLS = st.builds(OneCall, SOMEBODY, st.binary(max_size=80), SOMEBODY, AMOUNT, GAS)
+BLOCKS = st.none() | st.integers(0, 2) | st.sampled_from(["latest", "earliest", "pending", "0x1", "soon", ""])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.lists(CALLS, max_size=5), BLOCKS), max_size=4), st.lists(VALUES, max_size=4))
+def test_any_calls_are_answered_and_anything_else_costs_itself(
+    requests: list[tuple[list[OneCall], int | str | None]], others: list[object]
+) -> None:
+    expected = {2**60 + number: len(calls) for number, (calls, _) in enumerate(requests)}
+    sent = [encode_frame(CallMany(number, *request)) for number, request in zip(expected, requests, strict=True)]
+    malformed = [frame(9, *([other] if not isinstance(other, list) else other)) for other in others]
+
+    async def work(server: socket_peer.Server) -> None:
+        peer = await server.peer(socket_peer.HELLO, *malformed, *sent, socket_peer.CHAIN_ID)
+        missing = {*expected, 7}
+        while missing:
+            answer = await peer.answer()
+            if isinstance(answer, CallsDone) and answer.id in expected:
+                assert len(answer.outcomes) == expected[answer.id]
+            missing.discard(getattr(answer, "id", 0))
+        peer.writer.close()
+
+    with tempfile.TemporaryDirectory() as folder:
+        socket_peer.tried(Path(folder), work)
+
+
+@given(st.binary(max_size=120))
+def test_arbitrary_bodies_with_its_tag_decode_or_raise_one_error(rest: bytes) -> None:
+    for head in (b"\x93\x09\x01", b"\x94\x09\x01", b"\x93\x09\x01\x91", b"\x94\x4d\x01\x02\x91"):
+        for decode in (decode_request, decode_answer):
+            with suppress(msgspec.DecodeError):
+                decode(head + rest)
