@@ -97,7 +97,7 @@ class LoggedChain:
         return NextBlock(environment.fork, environment.gas_limit, blob_gas, environment.base_fee)
 
     def _environment(self, now: int) -> BlockEnvironment:
-        """Of the block after the tip, at the time that follows from the settings."""
+        """The environment of the block after the tip, at the time that follows from the settings."""
         tip, settings = self.applied.tip, self.applied.settings
         last_tip, last_settings, last_now, environment = self._next
         if environment is None or last_tip is not tip or last_settings is not settings or last_now != now:
