@@ -61,7 +61,8 @@ def grow(node: LocalNode, transactions: int, secrets: list[bytes]) -> None:
             )
             nonces[sender] += 1
             signed = sign_transaction(unsigned, secret)
-            requests.append(Submit(lambda _: None, PooledTransaction(signed, address, encode_transaction(signed))))
+            candidate = PooledTransaction(signed, address, encode_transaction(signed))
+            requests.append(Submit(lambda _: None, candidate, body=requests))  # of one body, so of one block
         node.clock.seconds += 1
         node.committer.commit(node.committer.step([*requests]))
         done += BLOCK

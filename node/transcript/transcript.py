@@ -43,6 +43,8 @@ TASKS_MAX: Final = 1_000
 GATHER_SECONDS: Final = 0.05
 """New blocks are printed after so long, with those that come meanwhile: a thread that woke for each of them would
 compete with the answers of their transactions for the interpreter."""
+LINES_AT_ONCE: Final = 64
+"""Lines are put together, so that they are written by one call."""
 STOP_SECONDS: Final = 2.0
 """What is left to print when the node stops may take so long."""
 BEHIND_MAX: Final = 4_096
@@ -260,11 +262,19 @@ class Transcript:
         if head - self._following > BEHIND_MAX:
             log.warning("blocks were not printed", first=self._following, last=head - BEHIND_MAX - 1)
             self._following = head - BEHIND_MAX
-        while self._following <= head:
-            self._following += 1
-            self._print_block(self._following - 1)
+        lines: list[str] = []
+        try:
+            while self._following <= head:
+                self._following += 1
+                lines.extend(map(self._written, self._block_entries(self._following - 1)))
+                if len(lines) >= LINES_AT_ONCE:
+                    self._put("".join(lines))
+                    lines.clear()
+        finally:
+            if lines:
+                self._put("".join(lines))
 
-    def _print_block(self, number: int) -> None:
+    def _block_entries(self, number: int) -> Iterator[Entry]:
         chain = self._chain
         assert chain is not None
         header = chain.header(number)
@@ -274,13 +284,16 @@ class Transcript:
         transactions = block.transactions if block is not None else ()
         for transaction, receipt, sender in zip(transactions, receipts or (), senders or (), strict=False):
             note = self._notes.pop(transaction.hash)
-            self._print(self._transaction_entry(number, transaction, receipt, sender, note))
+            yield self._transaction_entry(number, transaction, receipt, sender, note)
 
     def _print(self, entry: Entry) -> None:
+        self._put(self._written(entry))
+
+    def _written(self, entry: Entry) -> str:
         if self._form == "json":
             now = datetime.datetime.fromtimestamp(self._now(), datetime.UTC)
             entry = {"timestamp": now.isoformat(timespec="milliseconds"), **entry}
-        self._put(written(entry, self._form))
+        return written(entry, self._form)
 
     def _transaction_entry(
         self, number: int, transaction: Transaction, receipt: Receipt, sender: Address, note: Note | None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from node.api.errors import NodeStopping, WriterBusy
 from node.engine import committer
 from node.engine.loop_calls import LoopCalls
 from node.engine.outbox import Outbox
+from node.engine.pool import PooledTransaction
 from node.engine.requests import Mine, Submit, WriterRequest
 from tests.durability.nodes import LocalNode
 
@@ -23,9 +26,9 @@ class CountingLoop(asyncio.SelectorEventLoop):
 
     wakes = 0
 
-    def call_soon_threadsafe(self, *args: Any, **kwargs: Any) -> asyncio.Handle:
+    def call_soon_threadsafe(self, callback: Any, *args: Any, **kwargs: Any) -> asyncio.Handle:  # type: ignore[override]
         self.wakes += 1
-        return super().call_soon_threadsafe(*args, **kwargs)
+        return super().call_soon_threadsafe(callback, *args, **kwargs)
 
 
 def test_calls_of_a_group_come_in_order_with_one_wake_up() -> None:
@@ -91,15 +94,16 @@ def test_nothing_wakes_a_loop_that_is_not_bound_or_has_no_calls() -> None:
 
 def test_the_answers_of_a_turn_wake_the_loop_once(tmp_path: Path) -> None:
     node, loop = LocalNode(tmp_path / "d"), CountingLoop()
+
+    def submit(candidate: PooledTransaction, done: Callable[[object], None]) -> WriterRequest:
+        return Submit(done, candidate)
+
     candidates = [node.transfer(0, Address(b"\x55" * 20), nonce=nonce) for nonce in range(20)]
 
     async def main() -> list[object]:
         taken: list[WriterRequest] = []
         outbox = Outbox(taken.extend, node.publications.calls)
-        asked = [
-            asyncio.ensure_future(outbox.ask(lambda done, candidate=candidate: Submit(done, candidate)))
-            for candidate in candidates
-        ]
+        asked = [asyncio.ensure_future(outbox.ask(partial(submit, candidate))) for candidate in candidates]
         while not taken:
             await asyncio.sleep(0)
         await asyncio.to_thread(lambda: node.committer.commit(node.committer.step(taken)))
@@ -119,7 +123,7 @@ def test_requests_that_are_not_taken_are_answered(tmp_path: Path, monkeypatch: p
     answers: dict[int, object] = {}
 
     def mines(*numbers: int) -> list[WriterRequest]:
-        return [Mine(lambda answer, number=number: answers.setdefault(number, answer)) for number in numbers]
+        return [Mine(partial(answers.setdefault, number)) for number in numbers]
 
     node.committer.put_all(mines(0, 1, 2, 3, 4))
     assert {number: type(answer) for number, answer in answers.items()} == {3: WriterBusy, 4: WriterBusy}

@@ -30,7 +30,7 @@ class Printed:
     def end(self) -> list[dict[str, Any]]:
         """All that it prints."""
         self.transcript.stop()
-        return [json.loads(line) for line in self.lines]
+        return [json.loads(line) for text in self.lines for line in text.splitlines()]
 
 
 @pytest.fixture
