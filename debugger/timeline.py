@@ -40,7 +40,7 @@ class _Pace:
 
     def __init__(self, spacing: int, clock: Clock | None) -> None:
         self._spacing = spacing
-        self._fraction = spacing if clock is None else max(1, spacing // 4)
+        self._fraction = spacing if clock is None else max(1, spacing // 8)
         """Steps between keyframes where these cost less than what is run between them."""
         self._clock = clock
         self._stride = spacing if clock is None else min(spacing, 16 * KEYFRAME_STEPS)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from node.machine import object_cache
-from node.machine.object_cache import FileObjectCache
+from node.machine.object_cache import FileObjectCache, with_shared
 
 
 def replace_by(make: Callable[[Path], object]) -> Callable[[Path], None]:
@@ -72,3 +72,34 @@ def test_a_cache_that_cannot_be_written_costs_only_the_cache(tmp_path: Path) -> 
     cache = FileObjectCache(tmp_path / "file")
     cache.put("key", b"code")
     assert cache.get("key") is None
+
+
+def test_nodes_of_a_user_share_what_depends_on_no_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    one, other = (FileObjectCache(tmp_path / name) for name in ("one", "other"))
+    with_shared(one).put("key", b"code")
+    assert one.get("key") == b"code"
+    assert other.get("key") is None
+    assert with_shared(other).get("key") == b"code"
+    assert other.get("key") == b"code"  # copied: it stays when the shared one goes
+    assert with_shared(other).get("another") is None
+
+
+def test_what_is_shared_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    monkeypatch.setattr(object_cache, "SHARED_BYTES_MAX", 10)
+    own = FileObjectCache(tmp_path / "own")
+    for number in range(4):
+        with_shared(own).put(f"key{number}", b"code")
+    assert len(list((tmp_path / "user" / "zvmd" / "libraries").iterdir())) == 2
+    assert own.get("key0") == b"code"
+
+
+def test_a_user_without_a_home_shares_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", home)
+    own = FileObjectCache(tmp_path / "own")
+    assert with_shared(own) is own
