@@ -125,7 +125,7 @@ class ConnectionTable:
         """Close the connection with the least standing, if one may be closed; whether it was."""
         served = (member for member, place in self._members.items() if place is Place.SERVED and candidate(member))
         least = min(served, key=lambda member: member.standing, default=None)
-        if least is None or math.isinf(least.standing):
+        if least is None or least.standing == math.inf:
             return False
         least.make_room()
         self.leave(least)

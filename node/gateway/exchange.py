@@ -197,8 +197,10 @@ class HttpExchange:
             self._phase, seconds = Phase.IDLE, limits.keep_alive_s
         else:
             seconds = limits.request_s
-        if answered:
-            link.set_busy(self._task is not None and not self._waits_to_refuse)
+        if answered and self._waits_to_refuse:
+            link.forfeit()
+        elif answered:
+            link.set_busy(self._task is not None)
         if answered or before not in (self._phase, Phase.FRESH):
             link.allow(seconds)
         is_blocked = self._is_blocked

@@ -121,7 +121,8 @@ class ClientLink(asyncio.Protocol):
         """What is done when everything is sent, if that is not yet."""
         self._first_use = math.inf
         self.standing = 0.0
-        """When it was last used, on the loop's clock, and its credit; infinity while work is under way."""
+        """When it was last used, on the loop's clock, and its credit; infinity while work is under way, less than any
+        time if it is to be refused."""
         self.is_open = False
         """Whether something may be written."""
         self.is_surplus = False
@@ -176,6 +177,11 @@ class ClientLink(asyncio.Protocol):
         is_proved = now >= self._first_use
         credit_s = min(CREDIT_SHARE * (now - self._first_use), CREDIT_MAX_S) if is_proved else -UNPROVED_S
         self.standing = math.inf if busy else now + credit_s
+
+    def forfeit(self) -> None:
+        """It is to be refused, and makes room before any other: who sends wrong tokens is not to keep out those of whom
+        nothing was read yet."""
+        self.standing = -math.inf
 
     def read(self, wanted: bool) -> None:
         """Go on or pause with receiving."""

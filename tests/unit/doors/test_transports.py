@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -192,6 +193,27 @@ def test_wrong_tokens_wait_and_keep_nobody_out(tmp_path: Path) -> None:
         await node.gateway.close()
         for guesser in guessers:
             assert (await guesser.answer()).status == 503, "it is not kept waiting by a node that stops"
+
+    served(tmp_path, work, failures_per_s=0, failure_delay_s=3_600.0)
+
+
+def test_who_is_to_be_refused_makes_room_before_those_who_came_earlier(tmp_path: Path) -> None:
+    """300 connections that guessed had an eighth of the new ones of others closed before they were read."""
+
+    async def work(node: Node) -> None:
+        table: Any = node.gateway.connections
+        table._limits = replace(LIMITS, connections_max=2)
+        early, guesser = await Client.of(node.gateway), await Client.of(node.gateway)
+        guesser.send(with_token("guess"))
+        while not node.doors.status()["refused"]:
+            await asyncio.sleep(0)
+        client = await Client.of(node.gateway)
+        client.send(with_token(node.token()))
+        assert (await client.answer()).status == 200
+        assert await guesser.is_closed()
+        early.send(with_token("guess"))
+        while node.doors.status()["refused"] < 2:
+            await asyncio.sleep(0)
 
     served(tmp_path, work, failures_per_s=0, failure_delay_s=3_600.0)
 
