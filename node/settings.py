@@ -196,6 +196,8 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The block's gas limit is allowed even if it is higher."""
     call_seconds: Annotated[float, Meta(ge=0.01, le=86_400)] = 5.0
     call_memory_bytes: Annotated[int, Meta(ge=2**20, le=2**62)] = 128 * 2**20
+    client_seconds: Annotated[float, Meta(ge=0.01, le=86_400)] = 60.0
+    """Processor time that all waiting requests of a client should take."""
     held_bytes: Annotated[int, Meta(ge=2**20, le=2**62)] = 256 * 2**20
     pool_transactions: Count = 10_000
     answer_cache_bytes: Bytes = 4 * 2**20

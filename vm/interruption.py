@@ -26,7 +26,7 @@ class Interruptible(Protocol):
 class Interruption:
     """Stops the work of one thread from another. It belongs to that work and is used once."""
 
-    __slots__ = ("_answer_bytes_left", "_lock", "_running", "_too_large", "reason")
+    __slots__ = ("_allowed", "_answer_bytes_left", "_lock", "_running", "_too_large", "reason")
 
     def __init__(self, answer_bytes: int = 2**63, too_large: Callable[[], BaseException] = MemoryError) -> None:
         """The answer may have so many bytes; what makes it may `spend` them, and gets ``too_large`` raised above."""
@@ -34,6 +34,8 @@ class Interruption:
         self._too_large = too_large
         self.reason: BaseException | None = None
         """What `check` raises; set once."""
+        self._allowed: list[float] = []
+        """Seconds, and from the first look on when they are over."""
         self._running: list[Interruptible] = []
         self._lock = threading.Lock()
 
@@ -61,6 +63,17 @@ class Interruption:
         self._answer_bytes_left -= size_bytes
         if self._answer_bytes_left < 0:
             raise self._too_large()
+
+    def allow(self, seconds: float) -> None:
+        """The work asks to be stopped after so many seconds from now; asking again restarts the time."""
+        self._allowed = [seconds]
+
+    def overrun(self, now: float) -> float | None:
+        """The seconds allowed, if they are over. They count from when this is first called."""
+        allowed = self._allowed
+        if len(allowed) == 1:
+            allowed.append(now + allowed[0])
+        return allowed[0] if allowed and now > allowed[1] else None
 
     def enter(self, running: Interruptible) -> None:
         """Let `stop` reach an execution."""
@@ -104,6 +117,13 @@ def spend(size_bytes: int) -> None:
     interruption = _current.interruption
     if interruption is not None:
         interruption.spend(size_bytes)
+
+
+def allow(seconds: float) -> None:
+    """Have the work of this thread stopped after so many seconds, if anybody can."""
+    interruption = _current.interruption
+    if interruption is not None:
+        interruption.allow(seconds)
 
 
 @contextmanager

@@ -221,6 +221,7 @@ def rpc_limits(settings: Settings) -> RpcLimits:
         call_gas_max=limits.call_gas,
         call_max_s=limits.call_seconds,
         call_size_max_bytes=limits.call_memory_bytes,
+        client_max_s=limits.client_seconds,
         held_max_bytes=limits.held_bytes,
         short_road=limits.short_road,
         subscriptions_max=limits.subscriptions_per_connection,

@@ -20,7 +20,7 @@ from node.gateway.link import ClientLink
 from node.gateway.routes import ALLOW, Plan, PlanKind, Routes
 from node.gateway.websocket import open_websocket
 from node.ops.slices import LoopSlice
-from node.rpc.errors import InternalError, NodeBusy, RateExceeded
+from node.rpc.errors import InternalError, NodeBusy
 from node.rpc.held import SMALL_BYTES
 from node.rpc.service import RpcService
 from node.rpc.work import ConnectedClient
@@ -347,10 +347,9 @@ def _busy(busy: NodeBusy) -> HttpRefusal:
 
 
 def busy_answer(busy: NodeBusy) -> HttpAnswer:
-    """The answer to a request that the node does not work on, for now or for this token."""
-    if not isinstance(busy, RateExceeded):
-        return refusing(_busy(busy))
-    return HttpAnswer(429, busy.answer, JSON + b"retry-after: %d\r\n" % math.ceil(busy.retry_after_s))
+    """The answer to a request that the node does not work on, for now or for this client."""
+    later = b"retry-after: %d\r\n" % math.ceil(busy.retry_after_s)
+    return HttpAnswer(429, busy.answer, JSON + later) if busy.answer else refusing(_busy(busy), later)
 
 
 def refusal_of(status: int, error: ZvmdError) -> HttpRefusal:

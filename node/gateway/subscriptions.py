@@ -18,7 +18,7 @@ from node.gateway.kinds import Pages, pages_of, plain
 from node.ops.slices import LoopSlice
 from node.rpc.caller import Caller
 from node.rpc.dispatch import is_small
-from node.rpc.errors import NodeBusy, RateExceeded, error_object
+from node.rpc.errors import NodeBusy, error_object
 from node.rpc.held import SMALL_BYTES, Holding
 from node.rpc.methods.sessions import watch_params
 from node.rpc.service import RpcService
@@ -136,7 +136,7 @@ class RpcConnection:
             sent.set()
 
     def _busy(self, busy: NodeBusy) -> bytes:
-        return busy.answer if isinstance(busy, RateExceeded) else self._service.dispatcher.encode_error(None, busy)
+        return busy.answer or self._service.dispatcher.encode_error(None, busy)
 
     def _subscribe(self, params: Any) -> str:
         kind, *options = _named("eth_subscribe", params)

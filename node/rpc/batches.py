@@ -12,7 +12,8 @@ from chain.errors import ZvmdError
 from node.ops.futures import settle
 from node.ops.slices import LoopSlice
 from node.rpc.brief import BriefReads
-from node.rpc.read_run import Answer, ReadRun
+from node.rpc.cost import ReadPrice
+from node.rpc.read_run import Answer, ReadParts, ReadRun
 from node.rpc.readers import Readers
 from node.rpc.work import Work
 
@@ -29,6 +30,8 @@ class BatchParts(NamedTuple):
     """For each read, what `BriefReads.attempt` takes; None to keep it from the event loop."""
     answer: Callable[[int], Answer]
     """Makes the answer of a read, on any thread."""
+    price: Callable[[int], ReadPrice]
+    """What a request may cost."""
     refused: Callable[[int, ZvmdError], Answer]
     """The answer of a read that is not run."""
     begin: Callable[[int], Coroutine[Any, Any, Answer]]
@@ -53,17 +56,44 @@ class ReadyRun(NamedTuple):
 
 
 def begin_reads(
-    batch: BatchParts, begin: int, end: int, brief: BriefReads, readers: Readers, work: Work
+    batch: BatchParts, begin: int, end: int, brief: BriefReads, readers: Readers, work: Work, *, is_admitted: bool
 ) -> ReadyRun:
-    """Begin with the reads of a group. Raises what a read raises that no answer is made of."""
+    """Begin with the reads of a group, which is a part of the ``work``, or with ``is_admitted`` False all of it.
+
+    Then the client counts as waiting for it from here until it is done. Raises `NodeBusy` if the client has too much
+    under way already, and what a read raises that no answer is made of.
+    """
     settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    answer, refused = batch.answer, batch.refused
-    if begin:
-        answer, refused = (lambda number: batch.answer(begin + number)), (
-            lambda number, error: batch.refused(begin + number, error)
-        )
-    run = ReadRun(brief, readers, work, answer, refused, batch.kinds[begin:end], partial(settle, settled))
-    return ReadyRun(run, None if run.start() else settled)
+
+    def done(fault: BaseException | None) -> None:
+        if not is_admitted:
+            work.client.end(work)
+        settle(settled, fault)
+
+    run = ReadRun(
+        brief,
+        readers,
+        work,
+        ReadParts(
+            batch.kinds[begin:end],
+            lambda number: batch.answer(begin + number),
+            lambda number: batch.price(begin + number),
+            lambda number, error: batch.refused(begin + number, error),
+        ),
+        done,
+        is_admitted=is_admitted,
+    )
+    if is_admitted:
+        return ReadyRun(run, None if run.start() else settled)
+    work.client.begin(work)
+    try:
+        is_over = run.start()
+    except BaseException:
+        work.client.end(work)
+        raise
+    if is_over:
+        work.client.end(work)
+    return ReadyRun(run, None if is_over else settled)
 
 
 async def answer_batch(batch: BatchParts, brief: BriefReads, readers: Readers, work: Work) -> list[bytes]:
@@ -76,7 +106,7 @@ async def answer_batch(batch: BatchParts, brief: BriefReads, readers: Readers, w
         if work.answer_bytes_left < 0:
             break
         if overlap == READ:
-            ready = begin_reads(batch, begin, end, brief, readers, work)
+            ready = begin_reads(batch, begin, end, brief, readers, work, is_admitted=True)
             if ready.settled is not None:
                 await ready.settled
             answers += ready.run.answers

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
 from enum import Enum, auto
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Final, Literal, TypeAlias, TypeVar
 
 from chain.backoff import Attempts
 from chain.brief import NotInMemory, TakesLong, run_briefly
@@ -45,13 +45,6 @@ class _Long(Enum):
 LONG: Final = _Long.LONG
 """In place of a value: the read has to go to the readers."""
 OrLong: TypeAlias = T | Literal[_Long.LONG]
-
-
-def kind_of(method: str, params: Any) -> Hashable:
-    """Names reads of which one takes about as long as another: those of a method, for ``eth_call`` to one contract."""
-    called = params[0] if isinstance(params, list) and params else None
-    to = called.get("to") if isinstance(called, dict) else None
-    return method, to if isinstance(to, str) else ""
 
 
 class BriefReads:

@@ -20,6 +20,7 @@ from node.rpc import deep_json, strict_json
 from node.rpc.auditing import audit_of, note_call, recorded
 from node.rpc.caller import NODE, Caller
 from node.rpc.context import Context
+from node.rpc.cost import PART, ReadPrice
 from node.rpc.errors import InternalError, InvalidRequest, RequestTooLarge, error_object
 from node.rpc.registry import Method, find_method, known_method
 from node.rpc.rights import Rights
@@ -53,6 +54,7 @@ class Request:
     is_large: bool = False
     """Whether its body is too large to be handled on the event loop."""
     caller: Caller = NODE
+    price: ReadPrice = PART
 
     @property
     def is_notification(self) -> bool:

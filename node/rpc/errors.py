@@ -128,11 +128,18 @@ class AccessListUnsettled(LimitExceeded):
 
 
 class NodeBusy(ZvmdError):
-    """The queue of reads is full."""
+    """The node has too much to do, of all clients or of this one."""
 
     code = "rpc.busy"
     rpc_code = -32005
     hint = "wait for answers before sending more"
+
+    def __init__(self, message: str, retry_after_s: float = 1.0, answer: bytes = b"") -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        """When to ask again."""
+        self.answer = answer
+        """The answer to the body of JSON-RPC that was refused, with the ids of its requests; empty if unread."""
 
 
 class RateExceeded(NodeBusy):
@@ -140,12 +147,6 @@ class RateExceeded(NodeBusy):
 
     code = "limit.rate"
     hint = "send fewer requests a second, or many in one batch and then none for a while"
-
-    def __init__(self, message: str, retry_after_s: float = 1.0, answer: bytes = b"") -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-        self.answer = answer
-        """The answer to the body of JSON-RPC that was refused, with the ids of its requests."""
 
 
 class CallTimeout(ZvmdError):

@@ -32,6 +32,8 @@ class RpcLimits:
     subscriptions_max: int = 64
     """Per connection."""
     reads_queued_max: int = 65_536
+    client_max_s: float = 60.0
+    """Processor time that all waiting requests of a client are expected to take (`node.rpc.cost`)."""
     reader_threads: int = 6
     short_road: bool = True
     """Whether usual requests are decoded in one pass (`node.rpc.typed`), and short reads run on the event loop

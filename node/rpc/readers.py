@@ -5,8 +5,12 @@ and fro. When it has been on one call for long (native code, a disk), the next t
 
 Nobody waits behind a stranger's heavy calls:
 
-- Clients take turns, the shortest job first: what a job will cost nobody knows, so it is taken to cost what the
-  client's last one did. One that has waited comes before all that are shorter by less than `WEIGHT` allows.
+- Clients take turns, the shortest job first: it is taken to cost what the client's last one did, or the most that it
+  can by its method and parameters (`node.rpc.cost`). One that has waited comes before all that are shorter by less than
+  `WEIGHT` allows.
+- What is cheap for certain waits for no other job of its client.
+- A client may have as many reads waiting as there are places left, so that a newcomer finds one, and no more than
+  should take `RpcLimits.client_max_s`.
 - Jobs have lanes by the processor time they have taken: short, medium and long. Of six threads two may be on long jobs
   and one on a medium one. A job that outgrows its lane while the next is full is *put back*: stopped, and begun again
   when there is room. Reads change nothing, so that is allowed. The last thread is for clients whose last job was short.
@@ -22,7 +26,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
@@ -33,9 +37,10 @@ import structlog
 
 from node.ops.futures import settle
 from node.ops.slices import LoopSlice
+from node.rpc.cost import CHEAP_S, PART, KnownCosts, ReadPrice
 from node.rpc.errors import InternalError, NodeBusy
 from node.rpc.limits import RpcLimits
-from node.rpc.work import Work, current_work
+from node.rpc.work import ReaderShare, Work, current_work
 from vm.interruption import Interruption, run_interruptible
 
 T = TypeVar("T")
@@ -54,7 +59,7 @@ LOOK_EVERY_S = 0.01
 LOOK_AGAIN_S = 0.001
 """After a look that found the lock taken: the event loop waits for no thread."""
 LIGHT, SHORT, MEDIUM, LONG = range(4)
-LANES_S = (0.02, 0.02, 0.5, math.inf)
+LANES_S = (CHEAP_S, CHEAP_S, 0.5, math.inf)
 """Processor time, seconds, of a job in each lane; waiting for the interpreter lock does not count."""
 WEIGHT = 20.0
 """A second of processor time that a job is taken to cost counts like so many of having arrived later."""
@@ -79,10 +84,16 @@ class _Queued:
     """The thread's clock of processor time, and what it said at the first look; 0 for a job over before that."""
     clock_begun: float = 0.0
     lane: int = 0
+    price: ReadPrice = PART
     interruption: Interruption | None = None
 
     def __lt__(self, other: _Queued) -> bool:
         return (self.turn, self.number) < (other.turn, other.number)
+
+
+def _queue_of(job: _Queued) -> deque[_Queued]:
+    """Where its client's jobs of its sort wait."""
+    return job.work.share.queues[job.price.is_cheap]
 
 
 class _Clocks(threading.local):
@@ -102,13 +113,14 @@ class Readers:
         self._is_hand_over_planned = False
         self._timer: asyncio.TimerHandle | None = None
         self._number = 0
-        self._results: deque[tuple[Done, Any]] = deque()
+        self._costs = KnownCosts()
+        self._results: deque[tuple[_Queued, Any]] = deque()
         """What threads have done and the loop has not told yet."""
         self._lock = threading.Lock()
         self._clocks = _Clocks()
         # Guarded by the lock:
         self._lanes: tuple[list[_Queued], ...] = ([], [], [], [])
-        """Heaps of what waits; in LIGHT and SHORT only the next job of each client, whose last one was short or not."""
+        """Heaps of what waits; in LIGHT and SHORT only the next job of each client's queues, by what it should cost."""
         self._waiting = 0
         """Jobs that have not begun yet."""
         self._running: dict[int, _Queued] = {}
@@ -128,24 +140,44 @@ class Readers:
         for _ in range(self._size):
             self._start_thread()
 
-    def submit(self, job: Job, done: Done, work: Work | None = None) -> None:
+    def admit(self, share: ReaderShare, prices: Sequence[ReadPrice]) -> float:
+        """Seconds that reads of these prices should take, of one request or batch. Raises `NodeBusy`.
+
+        A client that waits for nothing is not refused here.
+        """
+        expected = min(sum(map(self._costs.expected, prices)), self._limits.call_max_s)
+        if share.unanswered >= max(1, self._limits.reads_queued_max - self._unanswered):
+            raise NodeBusy(f"{share.unanswered} reads of this client are waiting, more than there are places left")
+        excess = share.expected_s + expected - self._limits.client_max_s
+        if excess > 0 and share.expected_s and not all(price.is_cheap for price in prices):
+            retry_after_s = min(max(1.0, excess), self._limits.call_max_s)
+            raise NodeBusy(
+                f"requests of this client that should take {share.expected_s:.0f} s of processor time are waiting; "
+                f"try again in {retry_after_s:.0f} s",
+                retry_after_s,
+            )
+        return expected
+
+    def submit(self, job: Job, done: Done, work: Work | None = None, price: ReadPrice | None = None) -> None:
         """Run ``job`` on a thread, then ``done`` with its value on the loop. Raises `NodeBusy`.
 
-        ``work`` bounds it; by default that of the running coroutine.
+        ``work`` bounds it; by default that of the running coroutine. Its price is the work's if it has no other.
         """
         if self._unanswered >= self._limits.reads_queued_max:
             raise NodeBusy(f"{self._unanswered} reads are waiting")
+        work = work or current_work.get() or self._unbounded()
         self._unanswered += 1
+        work.share.arrived()
         self._number += 1
-        self._arrived.append(_Queued(self._number, job, done, work or current_work.get() or self._unbounded()))
+        self._arrived.append(_Queued(self._number, job, done, work, price=price or work.order.price))
         if not self._is_hand_over_planned:
             self._is_hand_over_planned = True
             self._loop.call_soon(self._hand_over)
 
-    async def run(self, job: Callable[[], T], work: Work | None = None) -> T:
+    async def run(self, job: Callable[[], T], work: Work | None = None, price: ReadPrice | None = None) -> T:
         """`submit` as a coroutine."""
         future: asyncio.Future[T] = self._loop.create_future()
-        self.submit(job, partial(settle, future), work)
+        self.submit(job, partial(settle, future), work, price)
         return await future
 
     @property
@@ -194,7 +226,7 @@ class Readers:
         now = time.monotonic()
         try:
             for job in arrived:
-                queue = job.work.share.queue
+                queue = _queue_of(job)
                 queue.append(job)
                 if len(queue) == 1:
                     self._line_up(job, now)
@@ -207,7 +239,7 @@ class Readers:
 
     def _line_up(self, job: _Queued, now: float) -> None:
         """The job waits in its lane, by what it is taken to cost. Holds the lock."""
-        cost = job.work.share.cost
+        cost = min(job.work.share.cost, job.price.most_s)
         if job.lane < MEDIUM:
             job.lane = LIGHT if cost < LANES_S[LIGHT] else SHORT
         else:
@@ -282,9 +314,10 @@ class Readers:
     def _deliver(self) -> None:
         turn = LoopSlice()
         while self._results:
-            done, value = self._results.popleft()
+            job, value = self._results.popleft()
             self._unanswered -= 1
-            done(value)
+            job.work.share.answered()
+            job.done(value)
             if turn.is_over:
                 self._loop.call_soon(self._deliver)
                 return
@@ -313,7 +346,7 @@ class Readers:
             self._wakes.remove(wake)
             self._replaced += 1
         if job is not None:
-            self._results.append((job.done, InternalError(f"the reader thread ended: {type(error).__name__}")))
+            self._results.append((job, InternalError(f"the reader thread ended: {type(error).__name__}")))
         self._start_thread()
         self._bring_back()
 
@@ -328,7 +361,7 @@ class Readers:
         self._begun = job.begun = time.monotonic()
         if lane < MEDIUM:
             self._waiting -= 1
-            queue = job.work.share.queue
+            queue = _queue_of(job)
             queue.popleft()
             if queue:
                 self._line_up(queue[0], job.begun)
@@ -368,7 +401,7 @@ class Readers:
             value = error
         job.work.end(interruption)
         if not is_put_back:
-            self._results.append((job.done, value))
+            self._results.append((job, value))
         with self._lock:
             del self._running[thread]
             self._account(job, is_put_back)
@@ -381,7 +414,10 @@ class Readers:
         if job.clock_begun:  # it took so long that waiting for the interpreter lock may be most of it
             cost = time.clock_gettime(job.clock) - job.clock_begun
         job.clock = 0
-        share.cost = max(cost, share.cost / 2)
+        if not job.price.is_cheap or cost > CHEAP_S:
+            share.cost = max(cost, share.cost / 2)
+        if not is_put_back:
+            self._costs.learn(job.price, cost)
         if cost > LANES_S[SHORT]:
             share.use(cost, job.begun)
         if is_put_back:

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 from chain.errors import ZvmdError
 from node.api.backend import Backend
 from node.rpc.batches import ALONE, READ, SUBMIT, BatchParts, ReadyRun, answer_batch, begin_reads
-from node.rpc.brief import LONG, BriefReads, OrLong, kind_of
+from node.rpc.brief import LONG, BriefReads, OrLong
 from node.rpc.caller import NODE, Caller
 from node.rpc.context import Context
+from node.rpc.cost import CHEAP, PART, Order, ReadPrice, kind_of, price_of, price_of_gas
 from node.rpc.dispatch import Body, Call, Dispatcher, Request, is_small, run_read
 from node.rpc.errors import NodeBusy, RateExceeded
 from node.rpc.held import Held
@@ -24,7 +25,7 @@ from node.rpc.strict_json import LARGE_BYTES
 from node.rpc.typed import TypedRequest
 from node.rpc.typed import decode as decode_typed
 from node.rpc.typed import decode_batch as decode_typed_batch
-from node.rpc.work import ConnectedClient, ConnectionMethods, Shares, Work
+from node.rpc.work import ConnectedClient, ConnectionMethods, ReaderShare, Shares, Work
 from vm.interruption import checkpoint
 
 JOINED_BYTES = 128 * 1024
@@ -139,7 +140,7 @@ class RpcService:
             typed = decode_typed_batch(body, self.context.limits)
             if typed is None or not all(allows(request.method.name) for request in typed):
                 return LONG
-            return self._begin_typed_batch(typed, caller, client.working(self.context.limits, stream_id))
+            return self._begin_typed_batch(typed, caller, client, stream_id)
         if len(body) > LARGE_BYTES or (one := decode_typed(body)) is None or not allows(one.method.name):
             return LONG
         return self._answer_typed(one, client, caller, stream_id)
@@ -165,7 +166,8 @@ class RpcService:
                 answer = self.brief.attempt(self._encoded(request), kind_of(name, request.params))
                 if answer is not LONG:
                     return answer
-        return self._answer_small(decoded, client.working(self.context.limits, stream_id, methods))
+        order = self._admit(decoded, client)
+        return self._answer_small(decoded, client.working(self.context.limits, stream_id, methods, order))
 
     def _answer_typed(
         self, request: TypedRequest, client: ConnectedClient, caller: Caller, stream_id: int | None
@@ -177,10 +179,23 @@ class RpcService:
             return job()
         if method.brief and (answer := self.brief.attempt(job, request.kind)) is not LONG:
             return answer
-        work = client.working(self.context.limits, stream_id)
+        price = self._price_of_typed(request)
+        try:
+            order = Order(self.readers.admit(client.share, (price,)), price)
+        except NodeBusy as busy:
+            busy.answer = self._refused_typed(request, busy)
+            raise
+        work = client.working(self.context.limits, stream_id, order=order)
         if method.is_coroutine:
             return self._in_work(self._wait_typed(request, context), work)
         return self._answer_elsewhere(request, job, work)
+
+    def _price_of_typed(self, request: TypedRequest) -> ReadPrice:
+        """What a usual request may cost."""
+        method, kind, limits = request.method, request.kind, self.context.limits
+        if method.inline or method.is_coroutine:
+            return PART
+        return ReadPrice(kind, 0.0) if method.name in CHEAP else price_of_gas(limits, kind, request.arguments[0].gas)
 
     def _context_of(self, caller: Caller) -> Context:
         """The context for a caller; making one takes as long as decoding a request."""
@@ -227,6 +242,7 @@ class RpcService:
             [_overlap(request.method) for request in requests],
             [INLINE if request.method.inline else request.kind for request in requests],
             lambda number: self._read_typed(requests[number], context),
+            lambda number: self._price_of_typed(requests[number]),
             lambda number, error: self._refused_typed(requests[number], error),
             lambda number: self._wait_typed(requests[number], context),
         )
@@ -235,23 +251,41 @@ class RpcService:
         return self.dispatcher.encode_error(request.id, error, request.method.name)
 
     def _begin_typed_batch(
-        self, requests: Sequence[TypedRequest], caller: Caller, work: Work
+        self, requests: Sequence[TypedRequest], caller: Caller, client: ConnectedClient, stream_id: int | None
     ) -> Begun:
         """The answer to usual requests, at once if they are short."""
-        batch = self._batch_of(requests, caller)
+        batch, limits = self._batch_of(requests, caller), self.context.limits
         if any(overlap != READ for overlap in batch.overlaps):
-            return self._answer_mixed(batch, work)
-        ready = begin_reads(batch, 0, len(requests), self.brief, self.readers, work)
-        spent = self.context.limits.answer_size_max_bytes - work.answer_bytes_left
+            order = self._admit_typed(batch, client.share)
+            return self._answer_mixed(batch, client.working(limits, stream_id, order=order))
+        work = client.working(limits, stream_id)
+        try:
+            ready = begin_reads(batch, 0, len(requests), self.brief, self.readers, work, is_admitted=False)
+        except NodeBusy as busy:
+            busy.answer = self._all_refused_typed(batch, busy)
+            raise
+        spent = limits.answer_size_max_bytes - work.answer_bytes_left
         if ready.settled is None and work.answer_bytes_left >= 0 and spent <= JOINED_BYTES:
             return _joined([answer for answer in ready.run.answers if answer is not None])
         return self._answer_ready(ready, work)
 
+    def _admit_typed(self, batch: BatchParts, share: ReaderShare) -> Order:
+        """As `_admit`."""
+        try:
+            return Order(self.readers.admit(share, list(map(batch.price, range(len(batch.kinds))))), PART)
+        except NodeBusy as busy:
+            busy.answer = self._all_refused_typed(batch, busy)
+            raise
+
+    @staticmethod
+    def _all_refused_typed(batch: BatchParts, busy: NodeBusy) -> bytes:
+        answers = [batch.refused(number, busy) for number in range(len(batch.kinds))]
+        return _joined([answer for answer in answers if answer is not None]) or b""
+
     async def _answer_ready(self, ready: ReadyRun, work: Work) -> bytes | None:
-        with work:
-            if ready.settled is not None:
-                await ready.settled
-            return await self._join([answer for answer in ready.run.answers if answer is not None], work)
+        if ready.settled is not None:
+            await ready.settled
+        return await self._join([answer for answer in ready.run.answers if answer is not None], work)
 
     async def _answer_mixed(self, batch: BatchParts, work: Work) -> bytes | None:
         with work:
@@ -261,8 +295,12 @@ class RpcService:
         with work:
             decoded = await self.readers.run(lambda: self._decoded_large(b"".join(body), caller), work)
             if isinstance(decoded, list):
-                return await self._answer_batch(self._batch_of(decoded, caller), work)
+                batch = self._batch_of(decoded, caller)
+                work.take(self._admit_typed(batch, work.share))
+                return await self._answer_batch(batch, work)
             self._charge(decoded, caller)
+            if isinstance(decoded, Body):
+                work.take(self._admit(decoded, work.client))
             return await self._answer_decoded(decoded, work)
 
     def _decoded_large(self, body: bytes, caller: Caller) -> Body | list[TypedRequest] | bytes:
@@ -293,10 +331,28 @@ class RpcService:
         wait_s = caller.rate.take(max(1, len(requests)))
         if wait_s:
             refusal = RateExceeded(f"this token may make {caller.rate.per_second} requests a second", wait_s)
-            answers = [answer for request in requests if (answer := self._refused(request, refusal)) is not None]
-            joined = self.dispatcher.join(decoded, answers) if isinstance(decoded, Body) else None
-            refusal.answer = joined or self.dispatcher.encode_error(None, refusal)
+            refusal.answer = self._all_refused(decoded, refusal)
             raise refusal
+
+    def _admit(self, body: Body, client: ConnectedClient) -> Order:
+        """What the requests of a body should cost. Raises `NodeBusy` if the client has too much under way for it."""
+        limits = self.context.limits
+        for request in body.requests:
+            if request.refusal is None:
+                request.price = price_of(limits, request.method, request.params)
+        prices = [request.price for request in body.requests]
+        try:
+            return Order(self.readers.admit(client.share, prices), PART if body.is_batch else prices[0])
+        except NodeBusy as busy:
+            busy.answer = self._all_refused(body, busy)
+            raise
+
+    def _all_refused(self, body: Body | bytes, refusal: ZvmdError) -> bytes:
+        """The answer to a body whose requests are all refused for the same reason."""
+        requests = body.requests if isinstance(body, Body) else []
+        answers = [answer for request in requests if (answer := self._refused(request, refusal)) is not None]
+        joined = self.dispatcher.join(body, answers) if isinstance(body, Body) else None
+        return joined or self.dispatcher.encode_error(None, refusal)
 
     async def _answer_decoded(self, decoded: Body | bytes, work: Work) -> bytes | None:
         if isinstance(decoded, bytes):
@@ -322,6 +378,7 @@ class RpcService:
             [overlap(request) for request in requests],
             [kind(request) for request in requests],
             lambda number: self._encoded(requests[number])(),
+            lambda number: requests[number].price,
             lambda number, error: self._refused(requests[number], error),
             lambda number: self._answer_one(requests[number], work),
         )

@@ -23,6 +23,7 @@ from node.tracers.preimages import PreimageTracer
 from node.tracers.prestate import PrestateOptions, PrestateTracer
 from node.tracers.selectors import SelectorTracer
 from node.tracers.struct_logs import StructLogOptions, StructLogTracer
+from vm.interruption import allow
 
 NAME_CHARACTERS: Final = 60
 """Characters of an unknown tracer's name that its error message repeats."""
@@ -38,6 +39,8 @@ OptionsT = TypeVar("OptionsT", bound=msgspec.Struct)
 
 _DURATION: Final = re.compile(r"[-+]?(0|(\d++\.?\d*+|\.\d++)(ns|us|µs|μs|ms|s|m|h))+")
 """A duration of Go's time.ParseDuration."""
+_DURATION_PART: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_UNITS_S: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class WantedTracer(NamedTuple):
@@ -46,19 +49,26 @@ class WantedTracer(NamedTuple):
     make: MakeTracer
     shown: Callable[[Any], Any]
     """Its result in JSON."""
+    timeout_s: float | None = None
+    """Time for each transaction, if the request has said."""
+
+    def begin(self) -> None:
+        """A transaction is traced from now on."""
+        if self.timeout_s is not None:
+            allow(self.timeout_s)
 
 
 def tracer_of(options: dict[str, Any]) -> WantedTracer:
     """The tracer that a request's options name. Raises `InvalidParams`."""
-    check_timeout(options)
+    timeout_s = timeout_of(options)
     name = option(options, "tracer")
-    if name in (None, ""):
-        read = read_options(StructLogOptions, options, "the trace options")
-        read.check()
-        return WantedTracer(
-            lambda run: StructLogTracer(run, read, format_traces.struct_log_size), format_traces.struct_logs
-        )
-    return _named(name, option(options, "tracerConfig"))
+    if name not in (None, ""):
+        return _named(name, option(options, "tracerConfig"))._replace(timeout_s=timeout_s)
+    read = read_options(StructLogOptions, options, "the trace options")
+    read.check()
+    return WantedTracer(
+        lambda run: StructLogTracer(run, read, format_traces.struct_log_size), format_traces.struct_logs, timeout_s
+    )
 
 
 def _named(name: object, config: object) -> WantedTracer:
@@ -135,10 +145,16 @@ def option(given: dict[str, Any], name: str) -> Any:
     return next((value for key, value in given.items() if key.lower() == name.lower()), None)
 
 
-def check_timeout(given: dict[str, Any]) -> None:
-    """Refuse a ``timeout`` that geth would; what bounds a trace here is gas and the size of the answer."""
+def timeout_of(given: dict[str, Any]) -> float | None:
+    """The seconds of ``timeout``, a duration as Go writes it; None if it is not given. Raises `InvalidParams`.
+
+    >>> timeout_of({"timeout": "1m30s"}), timeout_of({"timeout": "200ms"}), timeout_of({})
+    (90.0, 0.2, None)
+    """
     timeout = option(given, "timeout")
     if timeout is None:
-        return
+        return None
     if not isinstance(timeout, str) or len(timeout) > 64 or not _DURATION.fullmatch(timeout):
         raise InvalidParams(f"timeout: {str(timeout)[:60]!r} is not a duration such as '5s' or '1m30s'")
+    seconds = sum(float(number) * _UNITS_S[unit] for number, unit in _DURATION_PART.findall(timeout))
+    return -seconds if timeout.startswith("-") else seconds

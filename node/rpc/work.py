@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 from chain.errors import ZvmdError
 from node.api.errors import LimitExceeded
 from node.rpc.caller import Caller
+from node.rpc.cost import NOTHING_KNOWN, Order
 from node.rpc.errors import CallTimeout, CallTooLarge, ClientGone
 from node.rpc.limits import RpcLimits
 from vm.interruption import Interruption
@@ -33,14 +34,30 @@ ConnectionMethods = Mapping[str, Callable[[Any], Any]]
 class ReaderShare:
     """What the readers know of a client (`node.rpc.readers`)."""
 
-    __slots__ = ("__weakref__", "_used", "_used_at", "cost", "queue")
+    __slots__ = ("__weakref__", "_used", "_used_at", "cost", "expected_s", "queues", "unanswered")
 
     def __init__(self) -> None:
         self.cost = STRANGER_COST_S
         """Seconds of processor time that its next job will take: as the last, or half of what was expected of that."""
-        self.queue: deque[Any] = deque()
-        """Jobs that wait."""
+        self.queues: tuple[deque[Any], deque[Any]] = (deque(), deque())
+        """Jobs that wait; in the second one those that are cheap for certain."""
+        self.unanswered = 0
+        """Jobs that wait, run, or have not been answered yet. Event loop."""
+        self.expected_s = 0.0
+        """Seconds of processor time that the requests under way are expected to take. Event loop."""
         self._used = self._used_at = 0.0
+
+    def arrived(self) -> None:
+        """A job of the client waits from now on. Event loop."""
+        self.unanswered += 1
+
+    def answered(self) -> None:
+        """A job has been answered. Event loop."""
+        self.unanswered -= 1
+
+    def expect(self, seconds: float) -> None:
+        """Count what a request under way is expected to take, or with a minus take it back. Event loop."""
+        self.expected_s = max(0.0, self.expected_s + seconds)
 
     def use(self, seconds: float, now: float) -> None:
         """Count processor time of a job that was not short."""
@@ -102,20 +119,27 @@ class ConnectedClient:
             self.share = shares.of(caller) or self.share
 
     def working(
-        self, limits: RpcLimits, stream_id: int | None = None, methods: ConnectionMethods | None = None
+        self,
+        limits: RpcLimits,
+        stream_id: int | None = None,
+        methods: ConnectionMethods | None = None,
+        order: Order = NOTHING_KNOWN,
     ) -> Work:
         """A request of the client, to be answered inside of ``with``; `current_work` is it meanwhile."""
-        return Work(limits, self, stream_id, methods)
+        return Work(limits, self, stream_id, methods, order)
 
     def begin(self, work: Work) -> None:
         """A request of the client is being answered."""
         self._works.add(work)
+        work.share.expect(work.order.expected_s)
         if self.is_gone:
             work.stop(ClientGone("the client has gone"))
 
     def end(self, work: Work) -> None:
         """It is answered."""
-        self._works.discard(work)
+        if work in self._works:
+            self._works.remove(work)
+            work.share.expect(-work.order.expected_s)
 
     def leave(self, stream_id: int | None = None) -> None:
         """The connection is gone, or one of its streams: nobody waits for what is under way."""
@@ -133,8 +157,8 @@ class Work:
     """
 
     __slots__ = (
-        "_deadline", "_limits", "_running", "_token", "answer_bytes_left", "client", "methods", "reason", "share",
-        "stream_id",
+        "_deadline", "_limits", "_running", "_token", "answer_bytes_left", "client", "methods", "order", "reason",
+        "share", "stream_id",
     )  # fmt: skip
 
     def __init__(
@@ -143,8 +167,10 @@ class Work:
         client: ConnectedClient | None = None,
         stream_id: int | None = None,
         methods: ConnectionMethods | None = None,
+        order: Order = NOTHING_KNOWN,
     ) -> None:
         self.client = ConnectedClient() if client is None else client
+        self.order = order
         self.share = self.client.share
         self.stream_id = stream_id
         self.methods = methods or {}
@@ -179,6 +205,11 @@ class Work:
         """That part is done."""
         self._running.remove(interruption)
 
+    def take(self, order: Order) -> None:
+        """Now it is known what it should cost. Event loop, while it is under way."""
+        self.share.expect(order.expected_s - self.order.expected_s)
+        self.order = order
+
     def stop(self, reason: ZvmdError) -> None:
         """End it with an error: what runs, and what would begin. The first reason counts. Event loop."""
         if self.reason is None:
@@ -187,13 +218,15 @@ class Work:
                 interruption.stop(reason)
 
     def look(self, now: float) -> None:
-        """Stop it if it is above its time or memory."""
+        """Stop it if it is above its time, that which it has asked for itself, or its memory."""
         if self.reason is not None or self._deadline is None:
             return
-        held = sum(interruption.held_bytes() for interruption in tuple(self._running))
+        running = tuple(self._running)
+        held = sum(interruption.held_bytes() for interruption in running)
         limits = self._limits
-        if now > self._deadline:
-            self.stop(CallTimeout(f"execution aborted (timeout = {limits.call_max_s:g}s)"))
+        overruns = [limits.call_max_s if now > self._deadline else None, *(one.overrun(now) for one in running)]
+        if (seconds := next((one for one in overruns if one is not None), None)) is not None:
+            self.stop(CallTimeout(f"execution aborted (timeout = {seconds:g}s)"))
         elif held > limits.call_size_max_bytes:
             self.stop(CallTooLarge(f"execution aborted: it holds {held} bytes of {limits.call_size_max_bytes}"))
 

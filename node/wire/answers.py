@@ -14,9 +14,11 @@ from typing import Any, Protocol, TypeVar
 from chain.blocks import Header
 from chain.errors import ZvmdError
 from node.api.errors import InvalidParams, LimitExceeded
-from node.rpc.brief import LONG, kind_of
+from node.rpc.brief import LONG
 from node.rpc.caller import Caller
+from node.rpc.cost import NOTHING_KNOWN, Order, ReadPrice, kind_of, price_of, price_of_gas
 from node.rpc.dispatch import Call, internal_error
+from node.rpc.limits import RpcLimits
 from node.rpc.methods.eth_blocks import leave_if_long
 from node.rpc.methods.eth_logs import check_span, sealed_ref
 from node.rpc.methods.eth_state import call_checked
@@ -133,14 +135,16 @@ class Answerer:
         kind = type(request)
         read = self._reads.get(kind)
         if read is not None:
-            self._submit(peer, stream_id, request, size_bytes, lambda: read(request), _kind_of(request))
+            price = _price_of(self._context.limits, request)
+            self._submit(peer, stream_id, request, size_bytes, lambda: read(request), price, _kind_of(request))
         elif isinstance(request, CallMethod):
             self._call_method(peer, stream_id, request, size_bytes)
         elif isinstance(request, CallMany):
             self._call_many(peer, stream_id, request, size_bytes)
         elif isinstance(request, GetReceipt) and not request.wait_ms:
             find = partial(self._receipt, request.id, request.hash)
-            self._submit(peer, stream_id, request, size_bytes, find, _kind_of(request))
+            price = _price_of(self._context.limits, request)
+            self._submit(peer, stream_id, request, size_bytes, find, price, _kind_of(request))
         elif isinstance(request, Subscribe):
             self._subscribe(peer, stream_id, request, size_bytes)
         elif isinstance(request, Unsubscribe):
@@ -172,11 +176,11 @@ class Answerer:
         request: Any,
         size_bytes: int,
         read: Callable[[], Frame],
+        price: ReadPrice,
         kind: Hashable | None = None,
     ) -> None:
         """Answer a read; ``kind`` names reads that are usually short (`node.rpc.brief`)."""
         request_id = request.id
-        work = Work(self._context.limits, peer.client, stream_id)
 
         def job() -> bytes:
             try:
@@ -190,14 +194,21 @@ class Answerer:
             except Exception as error:
                 return encode_frame(codec.failure_of(request_id, internal_error(type(request).__name__, error)))
 
-        def done(frames: bytes) -> None:
-            peer.client.end(work)
+        def answer(frames: bytes) -> None:
             peer.answered(stream_id, size_bytes)
             peer.write(stream_id, frames)
 
+        def done(frames: bytes) -> None:
+            peer.client.end(work)
+            answer(frames)
+
         if kind is not None and (frames := self._service.brief.attempt(job, kind)) is not LONG:
-            peer.answered(stream_id, size_bytes)
-            peer.write(stream_id, frames)
+            answer(frames)
+            return
+        try:
+            work = Work(self._context.limits, peer.client, stream_id, order=self._admit(peer, price))
+        except ZvmdError as error:
+            answer(encode_frame(codec.failure_of(request_id, error)))
             return
         peer.client.begin(work)
         try:
@@ -205,12 +216,22 @@ class Answerer:
         except ZvmdError as error:
             done(encode_frame(codec.failure_of(request_id, error)))
 
+    def _admit(self, peer: Peer, price: ReadPrice) -> Order:
+        """Raises `NodeBusy` if the client has too much under way for it."""
+        return Order(self._service.readers.admit(peer.client.share, (price,)), price)
+
     async def _run_task(
-        self, peer: Peer, stream_id: int, request: Any, size_bytes: int, begin: Callable[[], Coroutine[Any, Any, Frame]]
+        self,
+        peer: Peer,
+        stream_id: int,
+        request: Any,
+        size_bytes: int,
+        begin: Callable[[], Coroutine[Any, Any, Frame]],
+        order: Order = NOTHING_KNOWN,
     ) -> None:
         answer: Frame
         try:
-            with peer.client.working(self._context.limits, stream_id):
+            with peer.client.working(self._context.limits, stream_id, order=order):
                 answer = await begin()
         except ZvmdError as error:
             answer = codec.failure_of(request.id, error)
@@ -231,12 +252,14 @@ class Answerer:
                 self._call_large(peer, stream_id, request, size_bytes, prepare)
                 return
             call = prepare()
+            price = price_of(self._context.limits, request.method, request.params)
             if call.method.is_coroutine:
-                peer.spawn(self._run_task(peer, stream_id, request, size_bytes, lambda: _result(request.id, call)))
+                order, begin = self._admit(peer, price), partial(_result, request.id, call)
+                peer.spawn(self._run_task(peer, stream_id, request, size_bytes, begin, order))
                 return
             if not call.method.inline:
                 kind = kind_of(request.method, request.params) if call.method.brief else None
-                self._submit(peer, stream_id, request, size_bytes, lambda: Result(request.id, call.run()), kind)
+                self._submit(peer, stream_id, request, size_bytes, lambda: Result(request.id, call.run()), price, kind)
                 return
             answer: Frame = Result(request.id, call.run())
         except ZvmdError as error:
@@ -248,15 +271,17 @@ class Answerer:
         self, peer: Peer, stream_id: int, request: CallMethod, size_bytes: int, prepare: Callable[[], Call]
     ) -> None:
         """Parse large parameters on a reader thread."""
+        price = price_of(self._context.limits, request.method, request.params)
 
         async def begin() -> Frame:
             call = await self._service.readers.run(prepare)
             return await _result(request.id, call)
 
         if find_method(request.method).is_coroutine:
-            peer.spawn(self._run_task(peer, stream_id, request, size_bytes, begin))
+            order = self._admit(peer, price)
+            peer.spawn(self._run_task(peer, stream_id, request, size_bytes, begin, order))
         else:
-            self._submit(peer, stream_id, request, size_bytes, lambda: Result(request.id, prepare().run()))
+            self._submit(peer, stream_id, request, size_bytes, lambda: Result(request.id, prepare().run()), price)
 
     def _call_many(self, peer: Peer, stream_id: int, request: CallMany, size_bytes: int) -> None:
         work = Work(self._context.limits, peer.client, stream_id)
@@ -430,6 +455,14 @@ class Answerer:
 
 async def _result(request_id: int, call: Call) -> Frame:
     return Result(request_id, await call.start())
+
+
+def _price_of(limits: RpcLimits, request: Any) -> ReadPrice:
+    """The price of a read that has a frame of its own."""
+    kind: Hashable = _kind_of(request) or type(request).__name__
+    if isinstance(request, CallContract):
+        return price_of_gas(limits, kind, request.gas)
+    return ReadPrice(kind, 0.0 if isinstance(request, GetReceipt) else limits.call_max_s)
 
 
 def _kind_of(request: Any) -> Hashable | None:

@@ -9,10 +9,11 @@ from chain.errors import ZvmdError
 from node.api.errors import InvalidParams
 from node.api.pending_block import BlockAt
 from node.rpc.context import Context
+from node.rpc.cost import ReadPrice, price_of_gas
 from node.rpc.dispatch import internal_error
 from node.rpc.errors import InternalError, RequestTooLarge
 from node.rpc.methods.eth_state import call_checked
-from node.rpc.read_run import Answer, ReadRun
+from node.rpc.read_run import Answer, ReadParts, ReadRun
 from node.rpc.service import RpcService
 from node.rpc.work import Work
 from node.wire import codec
@@ -47,10 +48,9 @@ class ManyCalls:
         """The block, once a call has looked for it."""
         self._no_block: ZvmdError | None = None
         """Why there is none."""
-        self._run = ReadRun(
-            service.brief, service.readers, work, self._call, self._failed,
-            [(CallContract, call.to) for call in request.calls], self._settled,
-        )  # fmt: skip
+        kinds = [(CallContract, call.to) for call in request.calls]
+        parts = ReadParts(kinds, self._call, self._price, self._failed)
+        self._run = ReadRun(service.brief, service.readers, work, parts, self._settled, is_admitted=False)
 
     def start(self) -> None:
         """Begin with the calls."""
@@ -89,6 +89,10 @@ class ManyCalls:
             except ZvmdError as error:
                 self._no_block = error
         raise self._no_block
+
+    def _price(self, number: int) -> ReadPrice:
+        call = self._request.calls[number]
+        return price_of_gas(self._context.limits, (CallContract, call.to), call.gas)
 
     def _failed(self, _: int, error: ZvmdError) -> bytes:
         said = codec.failure_of(0, error)

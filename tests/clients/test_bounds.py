@@ -25,6 +25,8 @@ KECCAK = "0x5b620fffff60002050600056"
 IDENTITY = "0x5b6000600060406000600060045af150600056"
 BLAKE = "0x63ffffffff60e01b6000526000600060d5600060095afa00"
 """All the rounds there are, at once."""
+PAIRINGS = "0x5b6000600063004b0000600060085afa50600056"
+SUMS = "0x5b60006000620c80006000600c5afa50600056"
 TRANSIENT = "0x5b5a5a5d600056"
 LOGS = "0x5b60206000a0600056"
 GROWING_LIST = "0x5a54505b600356"
@@ -60,6 +62,8 @@ HOSTILE: dict[str, tuple[str, list[Any], str]] = {
     "keccak of a megabyte": ("eth_call", of(KECCAK), "rpc.timeout"),
     "a precompile in a loop": ("eth_call", of(IDENTITY), "rpc.timeout"),
     "blake2f": ("eth_call", of(BLAKE), "rpc.timeout"),
+    "pairings": ("eth_call", of(PAIRINGS), "rpc.timeout"),
+    "sums of points": ("eth_call", of(SUMS), "rpc.timeout"),
     "transient storage": ("eth_call", of(TRANSIENT), "rpc.memory|rpc.timeout"),
     "logs": ("eth_call", of(LOGS), "rpc.memory|rpc.timeout"),
     "an estimate": ("eth_estimateGas", of(RECURSION, gas="0x1c9c380"), "rpc.timeout|evm.halt"),
@@ -114,6 +118,13 @@ def idle(target: Target) -> bool:
     while (readers := rpc.call("zvmd_status")["readers"])["busy"] > 1 or readers["waiting"]:
         pass
     return bool(readers["long"] == 0)
+
+
+def test_a_trace_ends_after_the_time_that_its_options_say(target: Target) -> None:
+    rpc = Rpc(f"http://127.0.0.1:{target.http_port}")
+    for options in ({"tracer": "callTracer"}, {"limit": 1}):
+        with pytest.raises(RpcFailed, match=r"timeout = 0\.05s"):
+            rpc.call("debug_traceCall", *traced(LOOP, timeout="50ms", **options))
 
 
 def test_the_calls_of_a_batch_share_its_time(target: Target) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from chain.gas_schedule import Price
 from vm.errors import PrecompileError
+from vm.interruption import checkpoint
 from vm.precompiles.contract import native
 
 _FIELD = 0x1A0111EA397FE69A4B1BA7B6434BACD764774B84F38512BF6730D2A0F6B0F6241EABFFFEB153FFFFB9FEFFFFFFFFAAAB
 _G1_BYTES, _G2_BYTES, _SCALAR_BYTES = 128, 256, 32
+_G1_AT_ONCE, _G2_AT_ONCE, _PAIRS_AT_ONCE = 256, 128, 32
+"""What is read and worked on together, for some 15 milliseconds; then a call can be stopped."""
 
 # Thousandths of the price of k single multiplications, for k from 1 to 128.
 # fmt: off
@@ -75,24 +78,26 @@ def g2_add(data: bytes) -> bytes:
 
 
 def g1_msm(data: bytes) -> bytes:
-    """Sum of scalar multiples of G1 points."""
-    curve = _curve(0x0C, "bls12_g1msm")
-    return _msm(curve.G1Point, curve.Scalar.from_be_bytes_mod_order, _pairs(data, _G1_BYTES, _SCALAR_BYTES))
+    """Sum of scalar multiples of G1 points. May be stopped (`vm.interruption`)."""
+    curve, parts = _curve(0x0C, "bls12_g1msm"), _parts(data, _G1_BYTES, _SCALAR_BYTES, _G1_AT_ONCE)
+    return _msm(curve.G1Point, curve.Scalar.from_be_bytes_mod_order, parts)
 
 
 def g2_msm(data: bytes) -> bytes:
-    """Sum of scalar multiples of G2 points."""
-    curve = _curve(0x0E, "bls12_g2msm")
-    return _msm(curve.G2Point, curve.Scalar.from_be_bytes_mod_order, _pairs(data, _G2_BYTES, _SCALAR_BYTES))
+    """Sum of scalar multiples of G2 points. May be stopped (`vm.interruption`)."""
+    curve, parts = _curve(0x0E, "bls12_g2msm"), _parts(data, _G2_BYTES, _SCALAR_BYTES, _G2_AT_ONCE)
+    return _msm(curve.G2Point, curve.Scalar.from_be_bytes_mod_order, parts)
 
 
 def pairing_check(data: bytes) -> bytes:
-    """The word 1 if the product of the pairings is one, else 0."""
+    """The word 1 if the product of the pairings is one, else 0. May be stopped (`vm.interruption`)."""
     curve = _curve(0x0F, "bls12_pairing_check")
-    pairs = _pairs(data, _G1_BYTES, _G2_BYTES)
-    left = [_point(curve.G1Point, curve.G1Point.from_xy_bytes_be, point) for point, _ in pairs]
-    right = [_point(curve.G2Point, curve.G2Point.from_xy_bytes_be, point) for _, point in pairs]
-    return int(curve.GT.pairing_check(left, right)).to_bytes(32, "big")
+    product = curve.GT.one()
+    for pairs in _parts(data, _G1_BYTES, _G2_BYTES, _PAIRS_AT_ONCE):
+        left = [_point(curve.G1Point, curve.G1Point.from_xy_bytes_be, point) for point, _ in pairs]
+        right = [_point(curve.G2Point, curve.G2Point.from_xy_bytes_be, point) for _, point in pairs]
+        product *= curve.GT.multi_pairing(left, right)
+    return int(product == curve.GT.one()).to_bytes(32, "big")
 
 
 def map_fp_to_g1(data: bytes) -> bytes:
@@ -118,12 +123,15 @@ def _check_length(data: bytes, length: int) -> None:
         raise PrecompileError("invalid input length")
 
 
-def _pairs(data: bytes, left: int, right: int) -> list[tuple[bytes, bytes]]:
-    """The input cut into pairs of ``left`` and ``right`` bytes, at least one."""
-    if not data or len(data) % (left + right):
+def _parts(data: bytes, left: int, right: int, count: int) -> Iterator[list[tuple[bytes, bytes]]]:
+    """The input cut into pairs of ``left`` and ``right`` bytes, at least one; at most ``count`` of them at a time."""
+    size = left + right
+    if not data or len(data) % size:
         raise PrecompileError("invalid input length")
-    starts = range(0, len(data), left + right)
-    return [(data[at : at + left], data[at + left : at + left + right]) for at in starts]
+    for first in range(0, len(data), size * count):
+        checkpoint()
+        starts = range(first, min(first + size * count, len(data)), size)
+        yield [(data[at : at + left], data[at + left : at + size]) for at in starts]
 
 
 def _field(data: bytes) -> bytes:
@@ -155,9 +163,12 @@ def _why_not(group: Any, raw: bytes) -> str:
     return f"g{len(raw) // 96} point is not on correct subgroup"
 
 
-def _msm(group: Any, scalar: Callable[[bytes], Any], pairs: list[tuple[bytes, bytes]]) -> bytes:
-    points = [_point(group, group.from_xy_bytes_be, point) for point, _ in pairs]
-    return _encode(group.multiexp_unchecked(points, [scalar(factor) for _, factor in pairs]))
+def _msm(group: Any, scalar: Callable[[bytes], Any], parts: Iterator[list[tuple[bytes, bytes]]]) -> bytes:
+    total = group.identity()
+    for pairs in parts:
+        points = [_point(group, group.from_xy_bytes_be, point) for point, _ in pairs]
+        total += group.multiexp_unchecked(points, [scalar(factor) for _, factor in pairs])
+    return _encode(total)
 
 
 def _encode(point: Any) -> bytes:

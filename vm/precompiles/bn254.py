@@ -8,6 +8,7 @@ from gmpy2 import invert, mpz
 
 from chain.gas_schedule import Price
 from vm.errors import PrecompileError
+from vm.interruption import checkpoint
 from vm.precompiles.bn254_native import elements, library
 from vm.precompiles.bn254_native.elements import U
 from vm.precompiles.contract import padded
@@ -72,11 +73,12 @@ def mul(data: bytes) -> bytes:
 
 
 def pairing(data: bytes) -> bytes:
-    """The word 1 if the product of the pairings is one, else 0."""
+    """The word 1 if the product of the pairings is one, else 0. May be stopped (`vm.interruption`)."""
     if len(data) % _PAIR_BYTES:
         raise PrecompileError("bad elliptic curve pairing size")
     pairs = []
     for at in range(0, len(data), _PAIR_BYTES):
+        checkpoint()
         point, twisted = _read_g1(data, at), _read_g2(data, at + 64)
         if point is not None and twisted is not None:
             pairs.append(_words(*point, *twisted))

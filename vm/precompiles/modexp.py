@@ -8,15 +8,17 @@ from gmpy2 import context, get_context, mpz, powmod
 
 from chain.gas_schedule import ModexpPrice
 from vm.errors import PrecompileError
-from vm.interruption import checkpoint
+from vm.interruption import checkpoint, current
 from vm.precompiles.contract import padded, word
 
 MAX_OPERAND_BYTES = 1_024
 """EIP-7823."""
-HELD_WORK_MAX = 4 * 10**7
-"""Squared bytes of the modulus times bits of the exponent: one millisecond, for which the interpreter lock is kept."""
-UNSTOPPED_WORK_MAX = 10**10
-"""The same for a third of a second. What is larger is done in windows of the exponent, and takes twice as long."""
+HELD_WORK_MAX = 10**8
+"""Work (`_work_of_a_bit`) of a millisecond, for which the interpreter lock is kept."""
+UNSTOPPED_WORK_MAX = 2 * 10**9
+"""Work of 20 milliseconds. What is larger and may be stopped is done in windows of the exponent, and takes twice as
+long.
+"""
 
 
 def _exponent_head(data: bytes) -> int:
@@ -69,16 +71,21 @@ def modexp(data: bytes) -> bytes:
     return int(_power(mpz(base), mpz(exponent), mpz(modulus))).to_bytes(modulus_size, "big")
 
 
+def _work_of_a_bit(modulus_bytes: int) -> int:
+    """Work for one bit of the exponent, in some 10 picoseconds: a squaring, and what GMP does beside it."""
+    return modulus_bytes * modulus_bytes + 120 * modulus_bytes + 512
+
+
 def _power(base: mpz, exponent: mpz, modulus: mpz) -> mpz:
     """``base ** exponent % modulus``. A large one lets other threads run, and may be stopped (`vm.interruption`)."""
-    bits, square = exponent.bit_length(), (modulus.bit_length() + 7) // 8
-    work = square * square * bits
+    bits, each = exponent.bit_length(), _work_of_a_bit((modulus.bit_length() + 7) // 8)
+    work = bits * each
     if work <= HELD_WORK_MAX:
         return powmod(base, exponent, modulus)
     with context(get_context(), allow_release_gil=True):
-        if work <= UNSTOPPED_WORK_MAX:
+        if work <= UNSTOPPED_WORK_MAX or current() is None:
             return powmod(base, exponent, modulus)
-        window = max(64, UNSTOPPED_WORK_MAX // (square * square))
+        window = max(64, UNSTOPPED_WORK_MAX // each)
         result, shift = mpz(1), mpz(1) << window
         for begin in range((bits - 1) // window * window, -1, -window):
             checkpoint()

@@ -36,10 +36,12 @@ def trace_transaction(context: Context, transaction_hash: Hash32, options: JsonO
 
 def _traces(context: Context, at: BlockAt, wanted: WantedTracer, index: int | None = None) -> Iterator[Any]:
     """Traces of a block's transactions in JSON; each counts towards the answer's limit before the next one runs."""
+    wanted.begin()
     for result in context.backend.trace_block(at, wanted.make, index):
         shown = wanted.shown(result)
         spend(encoded_size(shown))
         yield shown
+        wanted.begin()
 
 
 @method("debug_traceBlockByNumber", access=Access.STANDARD)
@@ -83,6 +85,7 @@ def trace_call(
     )
     transaction = with_limited_gas(context, transaction)
     at = context.need_block(block)
+    wanted.begin()
     return wanted.shown(context.backend.trace_call(transaction, at, overrides, wanted.make, index))
 
 

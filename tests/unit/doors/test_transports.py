@@ -20,6 +20,8 @@ from node.doors.token_book import TokenBook, TokenWish
 from node.doors.token_desk import TokenDesk
 from node.gateway.limits import HttpLimits
 from node.gateway.listener import Gateway, open_socket, serve_http
+from node.rpc.errors import NodeBusy
+from node.rpc.readers import Readers
 from node.rpc.registry import Scope
 from tests.unit.gateway.wire import CALL, Client, post
 from tests.unit.rpc.memory_backend import MemoryBackend, rpc_service
@@ -284,6 +286,33 @@ def test_requests_a_second_over_http_and_websocket(tmp_path: Path) -> None:
                 await socket.send(body)
                 answer = json.loads(await socket.recv())
                 assert (answer["id"], answer["error"]["code"]) == (json.loads(body)["id"], -32005)
+
+    served(tmp_path, work)
+
+
+def test_a_client_with_too_much_under_way_over_http_and_websocket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> float:
+        raise NodeBusy("too much is waiting", 2.5)
+
+    monkeypatch.setattr(Readers, "admit", refuse)
+    body = json.dumps({"jsonrpc": "2.0", "id": 4, "method": "debug_traceBlockByNumber", "params": ["0x0"]}).encode()
+    large = json.dumps({"jsonrpc": "2.0", "id": 9, "method": "eth_call", "params": ["x" * 300_000]}).encode()
+
+    async def work(node: Node) -> None:
+        token = node.token()
+        client = await Client.of(node.gateway)
+        for given in (body, large):
+            client.send(with_token(token, given))
+            got = await client.answer()
+            answer = json.loads(got.body)
+            assert (got.status, got.headers["retry-after"]) == (429, "3")
+            assert (answer["id"], answer["error"]["code"]) == (json.loads(given)["id"], -32005)
+        async with websockets.connect(node.address(f"?token={token}"), proxy=None) as socket:
+            await socket.send(body)
+            answer = json.loads(await socket.recv())
+            assert (answer["id"], answer["error"]["code"]) == (4, -32005)
 
     served(tmp_path, work)
 

@@ -250,3 +250,28 @@ def test_large_things_have_one_budget_and_small_ones_always_pass() -> None:
     second.release()
     second.release()
     assert held.used == 0
+
+
+def test_work_ends_after_the_time_that_it_asked_for_itself() -> None:
+    work = Work(RpcLimits(call_max_s=5.0))
+    interruption = work.begin(100.0)
+    interruption.allow(0.2)
+    for now in (101.0, 101.1):  # it counts from the first look
+        work.look(now)
+        assert work.reason is None
+    interruption.allow(0.2)  # for the next transaction of a block
+    work.look(101.3)
+    assert work.reason is None
+    work.look(101.6)
+    assert isinstance(work.reason, CallTimeout)
+    assert str(work.reason) == "execution aborted (timeout = 0.2s)"
+    assert interruption.reason is work.reason
+
+
+def test_nobody_is_allowed_more_time_than_a_request_has() -> None:
+    work = Work(RpcLimits(call_max_s=5.0))
+    work.begin(100.0).allow(3_600.0)
+    work.look(104.9)
+    assert work.reason is None
+    work.look(105.1)
+    assert isinstance(work.reason, CallTimeout)

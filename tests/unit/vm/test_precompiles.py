@@ -97,7 +97,9 @@ def test_modexp_in_windows_agrees_with_pow(least: int, monkeypatch: pytest.Monke
         base, exponent, modulus = (rng.randbytes(rng.randrange(90)) for _ in range(3))
         b, e, m = (int.from_bytes(part, "big") for part in (base, exponent, modulus))
         expected = (pow(b, e, m) if m else 0).to_bytes(len(modulus), "big")
-        assert contract(5).run(_modexp_input(base, exponent, modulus)) == expected
+        data = _modexp_input(base, exponent, modulus)
+        assert contract(5).run(data) == expected
+        assert run_interruptible(Interruption(), lambda: contract(5).run(data)) == expected  # noqa: B023  # called here
 
 
 def test_a_long_modexp_can_be_stopped() -> None:

@@ -21,6 +21,8 @@ from chain.brief import TakesLong
 from node.auth.tls import load_or_create_certificate, rotate_certificate
 from node.auth.tokens import load_or_create_token
 from node.doors.limits import DoorLimits
+from node.rpc.errors import NodeBusy
+from node.rpc.readers import Readers
 from node.wire.limits import WireLimits
 from node.wire.server import open_socket
 from tests.jumping_loop import skip, until
@@ -65,6 +67,28 @@ def test_addresses_are_validated_when_many_handshakes_are_open(library: str, tmp
         assert await client.rpc("eth_chainId") == "0x7a69"
 
     run(tmp_path, library, work, WireLimits(half_open_before_retry=0))
+
+
+def test_a_client_with_too_much_under_way_is_told_so(
+    library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> float:
+        raise NodeBusy("too much is waiting", 2.5)
+
+    async def work(server: Server) -> None:
+        client = await server.client()
+        monkeypatch.setattr(Readers, "admit", refuse)
+        for method, params in (
+            ("debug_traceBlockByNumber", ["0x0"]),
+            ("zvmd_read", ["0x0", "eth_blockNumber", []]),
+            ("eth_getLogs", [{"topics": ["x" * 70_000]}]),
+        ):
+            with pytest.raises(zvmd.NodeBusy, match="too much is waiting"):
+                await client.rpc(method, *params)
+        monkeypatch.undo()
+        assert await client.rpc("eth_chainId") == "0x7a69"
+
+    run(tmp_path, library, work)
 
 
 def test_garbage_datagrams_are_ignored(library: str, tmp_path: Path) -> None:

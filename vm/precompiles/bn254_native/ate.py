@@ -217,23 +217,39 @@ def _final_exponentiation(value: Element) -> Element:
     return square(t1.times(conjugate(f))).times(t1.times(y0))
 
 
-def _product_is_one() -> str:
-    """``@pairing(pairs, count)``: whether the product of the pairings is one; the pairs are used up.
+def _one() -> str:
+    """``@one(total)``: the product of no pairings."""
+    code = FunctionBody()
+    Element(code, FP12, "%total").put(code.constant(FP12, 1, *[0] * 11))
+    code.do("ret void")
+    return code.function("define internal void @one(ptr %total) nounwind noinline")
 
-    ``pairs`` are of integers, none at infinity; ``count`` is not 0.
+
+def _multiply() -> str:
+    """``@multiply(total, pairs, count)``: multiply by the Miller functions of the pairs, which are used up.
+
+    ``pairs`` are of integers, none at infinity. All squarings of one call are shared.
     """
     code = FunctionBody()
-    one = code.constant(FP12, 1, *[0] * 11)
-    value = code.slot(FP12)
-    value.put(one)
+    total, value = Element(code, FP12, "%total"), code.slot(FP12)
+    value.put(code.constant(FP12, 1, *[0] * 11))
     _miller_loop(value)
-    difference = _final_exponentiation(value).minus(one)
+    total.become("mul", value)
+    code.do("ret void")
+    return code.function("define internal void @multiply(ptr %total, ptr %pairs, i64 %count) nounwind noinline")
+
+
+def _is_one() -> str:
+    """``@is_one(total)``: whether the product of the pairings is one."""
+    code = FunctionBody()
+    one = code.constant(FP12, 1, *[0] * 11)
+    difference = _final_exponentiation(Element(code, FP12, "%total")).minus(one)
     code.do(f"ret i64 {code.let(f'zext i1 {difference.is_zero()} to i64')}")
-    return code.function("define internal i64 @pairing(ptr %pairs, i64 %count) nounwind noinline")
+    return code.function("define internal i64 @is_one(ptr %total) nounwind noinline")
 
 
 def functions() -> str:
-    """The two exported functions, and what they need besides the tower and the curve."""
+    """The exported functions, and what they need besides the tower and the curve."""
     return "".join(
         (
             define(TWIST, "frobenius", _frobenius_point),
@@ -245,6 +261,8 @@ def functions() -> str:
             _chord(),
             *(_for_each_pair(name, step) for name, step in _STEPS.items()),
             define(FP12, "power_u", lambda a: power(a, U, "cyclotomic_square")),
-            _product_is_one(),
+            _one(),
+            _multiply(),
+            _is_one(),
         )
     )

@@ -7,19 +7,24 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, NamedTuple
 
+from vm.interruption import checkpoint
 from vm.ir.builder import declared_exports
 from vm.ir.loader import load_library
 from vm.precompiles.bn254_native import ate, base_field, curve, tower
 from vm.precompiles.bn254_native.ate import PAIR, TWIST
-from vm.precompiles.bn254_native.elements import G1, G2
+from vm.precompiles.bn254_native.elements import FP12, G1, G2
 
-_EXPORTS: Final = ("g1_sum", "g2_check", "pairing")
+_EXPORTS: Final = ("g1_sum", "g2_check", "one", "multiply", "is_one")
+PAIRS_AT_ONCE: Final = 32
+"""Some 10 milliseconds; between two such runs a call can be stopped."""
 
 
 class _Library(NamedTuple):
     g1_sum: Callable[[Any, bytes, bytes], None]
     g2_check: Callable[[Any], int]
-    pairing: Callable[[Any, int], int]
+    one: Callable[[Any], None]
+    multiply: Callable[[Any, Any, int], None]
+    is_one: Callable[[Any], int]
 
 
 def ir() -> str:
@@ -44,7 +49,9 @@ def _library() -> _Library:
     return _Library(
         ctypes.CFUNCTYPE(None, pointer, data, data)(at["g1_sum"]),
         ctypes.CFUNCTYPE(word, pointer)(at["g2_check"]),
-        ctypes.CFUNCTYPE(word, pointer, word)(at["pairing"]),
+        ctypes.CFUNCTYPE(None, pointer)(at["one"]),
+        ctypes.CFUNCTYPE(None, pointer, pointer, word)(at["multiply"]),
+        ctypes.CFUNCTYPE(word, pointer)(at["is_one"]),
     )
 
 
@@ -63,9 +70,13 @@ def is_in_subgroup(point: bytes) -> bool:
 def product_is_one(pairs: list[bytes]) -> bool:
     """Whether the pairings' product is one; a pair is six integers, no point at infinity.
 
-    Raises `NativeCodeUnavailable`.
+    May be stopped (`vm.interruption`). Raises `NativeCodeUnavailable`.
     """
-    if not pairs:
-        return True
-    records = b"".join(pair.ljust(PAIR.size_bytes, b"\0") for pair in pairs)
-    return bool(_library().pairing(ctypes.create_string_buffer(records, len(records)), len(pairs)))
+    library, total = _library(), ctypes.create_string_buffer(FP12.size_bytes)
+    library.one(total)
+    for at in range(0, len(pairs), PAIRS_AT_ONCE):
+        checkpoint()
+        part = pairs[at : at + PAIRS_AT_ONCE]
+        records = b"".join(pair.ljust(PAIR.size_bytes, b"\0") for pair in part)
+        library.multiply(total, ctypes.create_string_buffer(records, len(records)), len(part))
+    return not pairs or bool(library.is_one(total))
