@@ -13,7 +13,7 @@ from node.ops.futures import settle
 from node.ops.slices import LoopSlice
 from node.rpc.brief import BriefReads
 from node.rpc.cost import ReadPrice
-from node.rpc.read_run import Answer, ReadRun
+from node.rpc.read_run import Answer, ReadParts, ReadRun
 from node.rpc.readers import Readers
 from node.rpc.work import Work
 
@@ -30,23 +30,12 @@ class BatchParts(NamedTuple):
     """For each read, what `BriefReads.attempt` takes; None to keep it from the event loop."""
     answer: Callable[[int], Answer]
     """Makes the answer of a read, on any thread."""
+    price: Callable[[int], ReadPrice]
+    """What a request may cost."""
     refused: Callable[[int, ZvmdError], Answer]
     """The answer of a read that is not run."""
     begin: Callable[[int], Coroutine[Any, Any, Answer]]
     """Makes the answer of a request that is not a read."""
-    price: Callable[[int], ReadPrice]
-    """What a read may cost."""
-
-    def behind(self, begin: int) -> BatchParts:
-        """Its requests from that one on."""
-        return BatchParts(
-            self.overlaps[begin:],
-            self.kinds[begin:],
-            lambda number: self.answer(begin + number),
-            lambda number, error: self.refused(begin + number, error),
-            lambda number: self.begin(begin + number),
-            lambda number: self.price(begin + number),
-        )
 
     def groups(self) -> Iterator[tuple[str, int, int]]:
         """Neighbours that overlap: how, the first of them, and the one behind the last."""
@@ -67,14 +56,44 @@ class ReadyRun(NamedTuple):
 
 
 def begin_reads(
-    batch: BatchParts, begin: int, end: int, brief: BriefReads, readers: Readers, work: Work
+    batch: BatchParts, begin: int, end: int, brief: BriefReads, readers: Readers, work: Work, *, is_admitted: bool
 ) -> ReadyRun:
-    """Begin with the reads of a group. Raises what a read raises that no answer is made of."""
+    """Begin with the reads of a group, which is a part of the ``work``, or with ``is_admitted`` False all of it.
+
+    Then the client counts as waiting for it from here until it is done. Raises `NodeBusy` if the client has too much
+    under way already, and what a read raises that no answer is made of.
+    """
     settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    reads = batch if not begin else batch.behind(begin)
-    kinds, done = reads.kinds[: end - begin], partial(settle, settled)
-    run = ReadRun(brief, readers, work, reads.answer, reads.refused, kinds, done, reads.price)
-    return ReadyRun(run, None if run.start() else settled)
+
+    def done(fault: BaseException | None) -> None:
+        if not is_admitted:
+            work.client.end(work)
+        settle(settled, fault)
+
+    run = ReadRun(
+        brief,
+        readers,
+        work,
+        ReadParts(
+            batch.kinds[begin:end],
+            lambda number: batch.answer(begin + number),
+            lambda number: batch.price(begin + number),
+            lambda number, error: batch.refused(begin + number, error),
+        ),
+        done,
+        is_admitted=is_admitted,
+    )
+    if is_admitted:
+        return ReadyRun(run, None if run.start() else settled)
+    work.client.begin(work)
+    try:
+        is_over = run.start()
+    except BaseException:
+        work.client.end(work)
+        raise
+    if is_over:
+        work.client.end(work)
+    return ReadyRun(run, None if is_over else settled)
 
 
 async def answer_batch(batch: BatchParts, brief: BriefReads, readers: Readers, work: Work) -> list[bytes]:
@@ -87,7 +106,7 @@ async def answer_batch(batch: BatchParts, brief: BriefReads, readers: Readers, w
         if work.answer_bytes_left < 0:
             break
         if overlap == READ:
-            ready = begin_reads(batch, begin, end, brief, readers, work)
+            ready = begin_reads(batch, begin, end, brief, readers, work, is_admitted=True)
             if ready.settled is not None:
                 await ready.settled
             answers += ready.run.answers

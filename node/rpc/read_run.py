@@ -11,11 +11,11 @@ import asyncio
 import time
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from chain.errors import ZvmdError
 from node.rpc.brief import BriefReads
-from node.rpc.cost import ReadPrice
+from node.rpc.cost import PART, Order, ReadPrice
 from node.rpc.readers import Readers
 from node.rpc.work import Work
 from vm.interruption import current
@@ -34,6 +34,19 @@ TURNS_MAX: Final = 8
 """Turns of the loop in which nothing could be run for want of time, before the readers get the rest."""
 
 
+class ReadParts(NamedTuple):
+    """The reads of a run, each known by its number."""
+
+    kinds: Sequence[Hashable | None]
+    """What `BriefReads.attempt` takes; None to keep a read from the loop."""
+    answer: Callable[[int], Answer]
+    """Makes an answer, its errors included, on any thread."""
+    price: Callable[[int], ReadPrice]
+    """What a read may cost."""
+    refused: Callable[[int, ZvmdError], Answer]
+    """The answer of a read that is not run."""
+
+
 class ReadRun:
     """Runs reads by their numbers and collects the answers. Made and used on the event loop."""
 
@@ -42,35 +55,42 @@ class ReadRun:
         brief: BriefReads,
         readers: Readers,
         work: Work,
-        answer: Callable[[int], Answer],
-        refused: Callable[[int, ZvmdError], Answer],
-        kinds: Sequence[Hashable | None],
+        parts: ReadParts,
         done: Callable[[BaseException | None], None],
-        price: Callable[[int], ReadPrice],
+        *,
+        is_admitted: bool = True,
     ) -> None:
-        """``answer`` makes one, its errors included, on any thread; ``refused`` is that of a read that is not run.
+        """``done`` is called with the exception that ended the run, if one did, unless `start` said that all is done.
 
-        ``kinds`` has a place for each read: what `BriefReads.attempt` takes, None to keep it from the loop. ``done`` is
-        called with the exception that ended the run, if one did, unless `start` said that all is done. ``price`` says
-        what a read may cost.
+        ``is_admitted``: the readers know what ``work`` should cost. Else they are asked when a thread is needed first,
+        or at once if the client waits for something else.
         """
+        kinds, self._answer, self._price, self._refused = parts
         self.answers: list[Answer] = [None] * len(kinds)
         self._brief = brief
         self._readers = readers
         self._work = work
-        self._answer = answer
-        self._refused = refused
         self._kinds = kinds
+        self._is_admitted = is_admitted
         self._done = done
-        self._price = price
         self._next = 0
         self._idle_turns = 0
         self._apart = 0
         """Reads that are under way as jobs of their own."""
 
     def start(self) -> bool:
-        """Begin; whether all is done already. Raises what a read raises that no answer is made of."""
+        """Begin; whether all is done already.
+
+        Raises `NodeBusy` if the client has too much under way, and what a read raises that no answer is made of.
+        """
+        if not self._is_admitted and self._work.share.expected_s:
+            self._admit()
         return self._run_here()
+
+    def _admit(self) -> None:
+        prices = list(map(self._price, range(len(self._kinds))))
+        self._work.take(Order(self._readers.admit(self._work.share, prices), PART))
+        self._is_admitted = True
 
     def _run_here(self) -> bool:
         """Go on in this turn of the loop; whether all is done."""
@@ -114,7 +134,9 @@ class ReadRun:
     def _hand_over(self) -> None:
         """Have a reader go on."""
         try:
-            self._readers.submit(self._chunk, partial(self._brought_back, self._next), self._work)
+            if not self._is_admitted:
+                self._admit()
+            self._readers.submit(self._chunk, partial(self._brought_back, self._next), self._work, PART)
         except ZvmdError as error:
             for number in range(self._next, len(self._kinds)):
                 self.answers[number] = self._refused(number, error)

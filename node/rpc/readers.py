@@ -26,7 +26,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
@@ -140,13 +140,12 @@ class Readers:
         for _ in range(self._size):
             self._start_thread()
 
-    def expected(self, prices: Iterable[ReadPrice]) -> float:
-        """Seconds that reads of these prices should take, of one request or batch."""
-        return min(sum(map(self._costs.expected, prices)), self._limits.call_max_s)
-
     def admit(self, share: ReaderShare, prices: Sequence[ReadPrice]) -> float:
-        """`expected`, if the client may ask for so much now. Raises `NodeBusy`; not if its share `is_idle`."""
-        expected = self.expected(prices)
+        """Seconds that reads of these prices should take, of one request or batch. Raises `NodeBusy`.
+
+        A client that waits for nothing is not refused here.
+        """
+        expected = min(sum(map(self._costs.expected, prices)), self._limits.call_max_s)
         if share.unanswered >= max(1, self._limits.reads_queued_max - self._unanswered):
             raise NodeBusy(f"{share.unanswered} reads of this client are waiting, more than there are places left")
         excess = share.expected_s + expected - self._limits.client_max_s

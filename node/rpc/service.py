@@ -13,11 +13,10 @@ from node.rpc.batches import ALONE, READ, SUBMIT, BatchParts, ReadyRun, answer_b
 from node.rpc.brief import LONG, BriefReads, OrLong
 from node.rpc.caller import NODE, Caller
 from node.rpc.context import Context
-from node.rpc.cost import CHEAP, NOTHING_KNOWN, PART, Order, ReadPrice, kind_of, price_of, price_of_gas
+from node.rpc.cost import CHEAP, PART, Order, ReadPrice, kind_of, price_of, price_of_gas
 from node.rpc.dispatch import Body, Call, Dispatcher, Request, is_small, run_read
 from node.rpc.errors import NodeBusy, RateExceeded
 from node.rpc.held import Held
-from node.rpc.limits import RpcLimits
 from node.rpc.methods import load_methods
 from node.rpc.read_run import Answer
 from node.rpc.readers import Readers
@@ -26,7 +25,7 @@ from node.rpc.strict_json import LARGE_BYTES
 from node.rpc.typed import TypedRequest
 from node.rpc.typed import decode as decode_typed
 from node.rpc.typed import decode_batch as decode_typed_batch
-from node.rpc.work import ConnectedClient, ConnectionMethods, Shares, Work
+from node.rpc.work import ConnectedClient, ConnectionMethods, ReaderShare, Shares, Work
 from vm.interruption import checkpoint
 
 JOINED_BYTES = 128 * 1024
@@ -141,7 +140,7 @@ class RpcService:
             typed = decode_typed_batch(body, self.context.limits)
             if typed is None or not all(allows(request.method.name) for request in typed):
                 return LONG
-            return self._begin_typed_batch(typed, client, caller, stream_id)
+            return self._begin_typed_batch(typed, caller, client, stream_id)
         if len(body) > LARGE_BYTES or (one := decode_typed(body)) is None or not allows(one.method.name):
             return LONG
         return self._answer_typed(one, client, caller, stream_id)
@@ -180,16 +179,23 @@ class RpcService:
             return job()
         if method.brief and (answer := self.brief.attempt(job, request.kind)) is not LONG:
             return answer
-        limits = self.context.limits
-        if method.is_coroutine:
-            return self._in_work(self._wait_typed(request, context), client.working(limits, stream_id))
-        price = _price_of(limits, request)
+        price = self._price_of_typed(request)
         try:
             order = Order(self.readers.admit(client.share, (price,)), price)
         except NodeBusy as busy:
             busy.answer = self._refused_typed(request, busy)
             raise
-        return self._answer_elsewhere(request, job, client.working(limits, stream_id, order=order))
+        work = client.working(self.context.limits, stream_id, order=order)
+        if method.is_coroutine:
+            return self._in_work(self._wait_typed(request, context), work)
+        return self._answer_elsewhere(request, job, work)
+
+    def _price_of_typed(self, request: TypedRequest) -> ReadPrice:
+        """What a usual request may cost."""
+        method, kind, limits = request.method, request.kind, self.context.limits
+        if method.inline or method.is_coroutine:
+            return PART
+        return ReadPrice(kind, 0.0) if method.name in CHEAP else price_of_gas(limits, kind, request.arguments[0].gas)
 
     def _context_of(self, caller: Caller) -> Context:
         """The context for a caller; making one takes as long as decoding a request."""
@@ -236,46 +242,50 @@ class RpcService:
             [_overlap(request.method) for request in requests],
             [INLINE if request.method.inline else request.kind for request in requests],
             lambda number: self._read_typed(requests[number], context),
+            lambda number: self._price_of_typed(requests[number]),
             lambda number, error: self._refused_typed(requests[number], error),
             lambda number: self._wait_typed(requests[number], context),
-            lambda number: _price_of(self.context.limits, requests[number]),
         )
 
     def _refused_typed(self, request: TypedRequest, error: ZvmdError) -> bytes:
         return self.dispatcher.encode_error(request.id, error, request.method.name)
 
     def _begin_typed_batch(
-        self, requests: Sequence[TypedRequest], client: ConnectedClient, caller: Caller, stream_id: int | None
+        self, requests: Sequence[TypedRequest], caller: Caller, client: ConnectedClient, stream_id: int | None
     ) -> Begun:
         """The answer to usual requests, at once if they are short."""
-        batch, work = self._batch_of(requests, caller), client.working(self.context.limits, stream_id)
+        batch, limits = self._batch_of(requests, caller), self.context.limits
         if any(overlap != READ for overlap in batch.overlaps):
-            work.order = self._admit_typed(requests, client)
-            return self._answer_mixed(batch, work)
-        if not client.share.is_idle:
-            work.order = self._admit_typed(requests, client)
-        ready = begin_reads(batch, 0, len(requests), self.brief, self.readers, work)
-        spent = self.context.limits.answer_size_max_bytes - work.answer_bytes_left
+            order = self._admit_typed(batch, client.share)
+            return self._answer_mixed(batch, client.working(limits, stream_id, order=order))
+        work = client.working(limits, stream_id)
+        try:
+            ready = begin_reads(batch, 0, len(requests), self.brief, self.readers, work, is_admitted=False)
+        except NodeBusy as busy:
+            busy.answer = self._all_refused_typed(batch, busy)
+            raise
+        spent = limits.answer_size_max_bytes - work.answer_bytes_left
         if ready.settled is None and work.answer_bytes_left >= 0 and spent <= JOINED_BYTES:
             return _joined([answer for answer in ready.run.answers if answer is not None])
-        if work.order is NOTHING_KNOWN:
-            work.order = Order(self.readers.expected(batch.price(number) for number in range(len(requests))))
         return self._answer_ready(ready, work)
 
-    def _admit_typed(self, requests: Sequence[TypedRequest], client: ConnectedClient) -> Order:
-        """As `_admit`, for usual requests."""
-        limits = self.context.limits
+    def _admit_typed(self, batch: BatchParts, share: ReaderShare) -> Order:
+        """As `_admit`."""
         try:
-            return Order(self.readers.admit(client.share, [_price_of(limits, request) for request in requests]))
+            return Order(self.readers.admit(share, list(map(batch.price, range(len(batch.kinds))))), PART)
         except NodeBusy as busy:
-            busy.answer = _joined([self._refused_typed(request, busy) for request in requests]) or b""
+            busy.answer = self._all_refused_typed(batch, busy)
             raise
 
+    @staticmethod
+    def _all_refused_typed(batch: BatchParts, busy: NodeBusy) -> bytes:
+        answers = [batch.refused(number, busy) for number in range(len(batch.kinds))]
+        return _joined([answer for answer in answers if answer is not None]) or b""
+
     async def _answer_ready(self, ready: ReadyRun, work: Work) -> bytes | None:
-        with work:
-            if ready.settled is not None:
-                await ready.settled
-            return await self._join([answer for answer in ready.run.answers if answer is not None], work)
+        if ready.settled is not None:
+            await ready.settled
+        return await self._join([answer for answer in ready.run.answers if answer is not None], work)
 
     async def _answer_mixed(self, batch: BatchParts, work: Work) -> bytes | None:
         with work:
@@ -285,8 +295,9 @@ class RpcService:
         with work:
             decoded = await self.readers.run(lambda: self._decoded_large(b"".join(body), caller), work)
             if isinstance(decoded, list):
-                work.take(self._admit_typed(decoded, work.client))
-                return await self._answer_batch(self._batch_of(decoded, caller), work)
+                batch = self._batch_of(decoded, caller)
+                work.take(self._admit_typed(batch, work.share))
+                return await self._answer_batch(batch, work)
             self._charge(decoded, caller)
             if isinstance(decoded, Body):
                 work.take(self._admit(decoded, work.client))
@@ -367,9 +378,9 @@ class RpcService:
             [overlap(request) for request in requests],
             [kind(request) for request in requests],
             lambda number: self._encoded(requests[number])(),
+            lambda number: requests[number].price,
             lambda number, error: self._refused(requests[number], error),
             lambda number: self._answer_one(requests[number], work),
-            lambda number: requests[number].price,
         )
 
     async def _answer_batch(self, batch: BatchParts, work: Work) -> bytes | None:
@@ -441,14 +452,6 @@ def _overlap(method: Method) -> str:
     if not method.is_coroutine:
         return READ
     return SUBMIT if method.overlaps else ALONE
-
-
-def _price_of(limits: RpcLimits, request: TypedRequest) -> ReadPrice:
-    """The price of a usual request."""
-    name = request.method.name
-    if name in CHEAP:
-        return ReadPrice(request.kind, 0.0)
-    return price_of_gas(limits, request.kind, request.arguments[0].gas) if name == "eth_call" else PART
 
 
 def _joined(answers: list[bytes]) -> bytes | None:

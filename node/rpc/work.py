@@ -46,11 +46,6 @@ class ReaderShare:
         """Seconds of processor time that the requests under way are expected to take. Event loop."""
         self._used = self._used_at = 0.0
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing of it is under way, so that nothing is refused for it. Event loop."""
-        return not (self.unanswered or self.expected_s)
-
     def arrived(self) -> None:
         """A job of the client waits from now on. Event loop."""
         self.unanswered += 1

@@ -9,11 +9,11 @@ from chain.errors import ZvmdError
 from node.api.errors import InvalidParams
 from node.api.pending_block import BlockAt
 from node.rpc.context import Context
-from node.rpc.cost import NOTHING_KNOWN, Order, ReadPrice, price_of_gas
+from node.rpc.cost import ReadPrice, price_of_gas
 from node.rpc.dispatch import internal_error
 from node.rpc.errors import InternalError, RequestTooLarge
 from node.rpc.methods.eth_state import call_checked
-from node.rpc.read_run import Answer, ReadRun
+from node.rpc.read_run import Answer, ReadParts, ReadRun
 from node.rpc.service import RpcService
 from node.rpc.work import Work
 from node.wire import codec
@@ -48,15 +48,9 @@ class ManyCalls:
         """The block, once a call has looked for it."""
         self._no_block: ZvmdError | None = None
         """Why there is none."""
-        self._run = ReadRun(
-            service.brief, service.readers, work, self._call, self._failed,
-            [(CallContract, call.to) for call in request.calls], self._settled, self.price,
-        )  # fmt: skip
-
-    def price(self, number: int) -> ReadPrice:
-        """What one of the calls may cost."""
-        call = self._request.calls[number]
-        return price_of_gas(self._context.limits, (CallContract, call.to), call.gas)
+        kinds = [(CallContract, call.to) for call in request.calls]
+        parts = ReadParts(kinds, self._call, self._price, self._failed)
+        self._run = ReadRun(service.brief, service.readers, work, parts, self._settled, is_admitted=False)
 
     def start(self) -> None:
         """Begin with the calls."""
@@ -66,13 +60,8 @@ class ManyCalls:
                 raise RequestTooLarge(f"{count} calls in one frame; the limit is {most}")
             if not count:
                 raise InvalidParams("no calls")
-            readers, share = self._service.readers, self._work.share
-            if not share.is_idle:
-                self._work.take(Order(readers.admit(share, [self.price(number) for number in range(count)])))
             if self._run.start():
                 self._settled(None)
-            elif self._work.order is NOTHING_KNOWN:
-                self._work.take(Order(readers.expected(map(self.price, range(count)))))
         except ZvmdError as error:
             self._refuse(error)
         except Exception as error:
@@ -100,6 +89,10 @@ class ManyCalls:
             except ZvmdError as error:
                 self._no_block = error
         raise self._no_block
+
+    def _price(self, number: int) -> ReadPrice:
+        call = self._request.calls[number]
+        return price_of_gas(self._context.limits, (CallContract, call.to), call.gas)
 
     def _failed(self, _: int, error: ZvmdError) -> bytes:
         said = codec.failure_of(0, error)

@@ -18,8 +18,9 @@ from chain.errors import ZvmdError
 from node.rpc import read_run
 from node.rpc.brief import BriefReads
 from node.rpc.cost import PART
+from node.rpc.errors import NodeBusy
 from node.rpc.limits import RpcLimits
-from node.rpc.read_run import Answer, ReadRun
+from node.rpc.read_run import Answer, ReadParts, ReadRun
 from node.rpc.readers import Readers
 from node.rpc.work import ConnectedClient, Work
 from tests.unit.rpc.memory_backend import CRASHING, REVERTING, MemoryBackend, rpc_service
@@ -165,7 +166,8 @@ class Run:
             return b"refused %d %s" % (number, error.code.encode())
 
         names = kinds if kinds is not None else ["any"] * len(reads)
-        run = ReadRun(self.brief, self.readers, self.work, answer, refused, names, settled.set_result, lambda _: PART)
+        parts = ReadParts(names, answer, lambda _: PART, refused)
+        run = ReadRun(self.brief, self.readers, self.work, parts, settled.set_result)
         self.client.begin(self.work)
         if not run.start() and (fault := await settled) is not None:
             raise fault
@@ -305,3 +307,43 @@ def test_attempts_are_stopped_by_name() -> None:
 
     on_loop(test)
 
+
+@pytest.mark.parametrize("short_road", [True, False])
+def test_what_a_batch_should_cost_is_counted_while_it_is_under_way_only(short_road: bool) -> None:
+    async def run() -> None:
+        service = rpc_service(MemoryBackend(), replace(LIMITS, short_road=short_road))
+        client = ConnectedClient()
+        bodies = [
+            batch(*[call(id=number) for number in range(50)]),
+            batch(call(), request("eth_sendRawTransaction", raw_transaction(0)), call()),
+            batch(*[call(id=number) for number in range(200)]),
+            batch(call(more=1), request("eth_getBlockByNumber", "latest", False)),
+            call(),
+        ]
+        try:
+            for body in bodies:
+                assert await service.answer(body, client) is not None
+                assert (client.share.expected_s, client.share.unanswered) == (0.0, 0)
+        finally:
+            service.close()
+
+    asyncio.run(run())
+
+
+def test_a_client_with_too_much_under_way_is_refused_as_a_whole() -> None:
+    async def run() -> None:
+        service = rpc_service(MemoryBackend(), LIMITS)
+        client = ConnectedClient()
+        client.share.expect(2 * LIMITS.client_max_s)
+        try:
+            for body in (batch(call(id=1), NOTE, call(id=2)), batch(call(id=1), call(more=1), call(id=2))):
+                with pytest.raises(NodeBusy) as caught:
+                    await service.answer(body, client)
+                refused = json.loads(caught.value.answer)
+                assert [(one["id"], one["error"]["code"]) for one in refused][-1] == (2, -32005)
+            assert client.share.expected_s == 2 * LIMITS.client_max_s
+            assert await service.answer(batch(request("eth_chainId"), request("eth_chainId"))) is not None
+        finally:
+            service.close()
+
+    asyncio.run(run())
