@@ -70,6 +70,7 @@ def grow(node: LocalNode, transactions: int, secrets: list[bytes]) -> None:
             node.checkpoint()
             node.store.index_new_blocks()
     node.committer.commit(node.committer.step([Mine(lambda _: None)]))
+    node.checkpoint()  # as the daemon's job would have written by now
 
 
 def cpu_seconds(pid: int) -> float:

@@ -41,7 +41,7 @@ SOCKETS_SECONDS = 2.0
 """Interval of checks on the data directory's files: a missing file is noticed within five seconds."""
 INTERVAL_LOOK_SECONDS = 0.2
 CHECKPOINT_LOOK_SECONDS = 0.25
-REPLAY_SECONDS = 1.0
+REPLAY_SECONDS = 0.5
 """Writer time since the last checkpoint that makes the next one due: a start would have to replay it before READY."""
 OVERLAY_BYTES = 32 * 2**20
 """Memory of blocks and records of sessions in no checkpoint yet, above which one is due. At eight times this, the
