@@ -12,7 +12,7 @@ from vm.journal import Journal
 
 NEIGHBOURS = 8
 """Keyframes before the nearest one that are looked at for one that is cheaper to return to."""
-CHEAP_ENTRIES = 5_000
+CHEAP_ENTRIES = 4_096
 """Journal entries restored in about the time of a replay from one keyframe to the next."""
 CARRIERS = 2
 """Whole snapshots after a light one that are asked whether they lead to it."""

@@ -40,7 +40,7 @@ from debugger.outcome import HaltState, halt_state
 from debugger.program import Program
 from debugger.search import hits_at_start
 from debugger.state import (
-    Place,
+    PlaceInCode,
     State,
     StateQuery,
     is_small,
@@ -153,7 +153,7 @@ class Session:
         """Whether a `digest` or `place_digest` is of this position."""
         return digest == outline_digest(self.timeline.execution) or digest == self.digest()
 
-    def place(self) -> Place:
+    def place(self) -> PlaceInCode:
         """The place in the running frame."""
         return read_place(self.timeline.execution, self.timeline.last_frame())
 

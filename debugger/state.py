@@ -158,7 +158,7 @@ def _transients(execution: Execution, address: Address) -> dict[int, int]:
     return {slot: v for (owner, slot), v in execution.journal.transients().items() if owner == address}
 
 
-class Place(NamedTuple):
+class PlaceInCode(NamedTuple):
     """Where an execution is; fields as in `State`."""
 
     pc: int
@@ -167,7 +167,7 @@ class Place(NamedTuple):
     depth: int
 
 
-def read_place(execution: Execution, last: FrameView | None, frame: int | None = None) -> Place:
+def read_place(execution: Execution, last: FrameView | None, frame: int | None = None) -> PlaceInCode:
     """The place in the running frame or another, at a cost that does not depend on what the run has done.
 
     ``last`` is the outermost frame once the run has ended.
@@ -175,7 +175,7 @@ def read_place(execution: Execution, last: FrameView | None, frame: int | None =
     frames, outcome = execution.frames, execution.outcome
     index = len(frames) - 1 if frame is None else frame
     view = FrameView.of(frames[index]) if frames else last
-    return Place(
+    return PlaceInCode(
         0 if view is None else view.pc,
         "STOP" if view is None else opcode_name(view.op, execution.fork),
         outcome.gas_left if outcome is not None else 0 if view is None else view.gas,
