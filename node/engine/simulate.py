@@ -65,7 +65,7 @@ def run_call(
         )  # fmt: skip
         if done is not None:
             halt, output, gas_used = done
-            return CallResult(True, False, halt.name.lower(), output, gas_used)
+            return CallResult(halt.is_success, halt.is_revert, halt.name.lower(), output, gas_used)
     environment, journal, call = _prepare(situation, fields, overrides)
     sender = fields.sender or ZERO_ADDRESS
     result = simulate_call(situation.machine, environment, situation.block_hash, journal, call, sender, console=console)

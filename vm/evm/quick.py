@@ -1,8 +1,8 @@
 """A message that calls one contract, which calls nobody: without journal, execution and settlement around it.
 
-Most calls read a few slots and return. They need a frame, native code, and slots from the state; the rest of an
-execution is bookkeeping for what they do not do. Whatever else such a call turns out to want, it is given up, nothing
-having changed, and an `vm.evm.execution.Execution` runs it from the beginning.
+Most calls read a few slots and return or revert. They need a frame, native code, and slots from the state; the rest of
+an execution is bookkeeping for what they do not do. Whatever else such a call turns out to want, it is given up,
+nothing having changed, and an `vm.evm.execution.Execution` runs it from the beginning.
 """
 
 from __future__ import annotations
@@ -31,17 +31,18 @@ _SLOT: Final = int(Exit.SLOT)
 _STOPPED: Final = int(Exit.STOPPED)
 _RETURN: Final = int(Halt.RETURN)
 _STOP: Final = int(Halt.STOP)
+_REVERT: Final = int(Halt.REVERT)
+_FAILURES: Final = {int(halt): halt for halt in Halt if halt.is_exceptional}
 
 
 class QuickOutcome(NamedTuple):
-    """The end of a message that succeeded."""
+    """The end of a message."""
 
     halt: Halt
-    """`Halt.RETURN` or `Halt.STOP`."""
     output: bytes
     gas_left: int
     refund: int
-    """The refund counter."""
+    """The refund counter; 0 for a message that failed, because nothing of it stays."""
 
 
 class QuickRun:
@@ -65,7 +66,7 @@ class QuickRun:
     def run(
         self, message: Message, code: Code, environment: bytes, state: StateReader, interruption: Interruption | None
     ) -> QuickOutcome | None:
-        """The outcome if the message succeeded by itself, None to run it in full. ``environment`` as for frames.
+        """The outcome if the message ended by itself, None to run it in full. ``environment`` as for frames.
 
         Raises the reason if it is stopped.
         """
@@ -117,6 +118,10 @@ class QuickRun:
                     break
             if ended == _RETURN:
                 return QuickOutcome(Halt.RETURN, frame.result(), words[_GAS], native.header[_REFUND])
+            if ended == _REVERT:
+                return QuickOutcome(Halt.REVERT, frame.result(), words[_GAS], 0)
+            if ended in _FAILURES:
+                return QuickOutcome(_FAILURES[ended], b"", 0, 0)
             return QuickOutcome(Halt.STOP, b"", words[_GAS], native.header[_REFUND]) if ended == _STOP else None
         finally:
             tables.restore()
