@@ -152,7 +152,7 @@ class Machine:
     def call_quickly(
         self, environment: BlockEnvironment, state: StateReader, sender: Address, to: Address, data: bytes, gas: int
     ) -> QuickOutcome | None:
-        """The outcome of a call that succeeded without calling anybody; None if it has to be executed in full.
+        """The outcome of a call that ended without calling anybody; None if it has to be executed in full.
 
         It pays nothing and has no value; ``gas`` is what it may use itself. Nothing is changed. Raises the reason if
         the thread's `vm.interruption.Interruption` is stopped.

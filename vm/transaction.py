@@ -138,7 +138,8 @@ def simulate_quickly(
 ) -> tuple[Halt, bytes, int] | None:
     """Halt, output and gas used of `simulate_call` for a transaction that has a recipient, data, and nothing else.
 
-    None unless it succeeds and calls nobody; nothing has happened then. The environment's base fee is 0.
+    None if it calls somebody, or needs more than a frame and slots; nothing has happened then. The environment's base
+    fee is 0.
     """
     fork = environment.fork
     intrinsic, floor = intrinsic_call_gas(data, fork), floor_data_gas(data, fork)

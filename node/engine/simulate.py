@@ -66,7 +66,7 @@ def run_call(
         )  # fmt: skip
         if done is not None:
             halt, output, gas_used = done
-            return CallResult(True, False, _HALT_NAMES[halt], output, gas_used)
+            return CallResult(halt.is_success, halt.is_revert, _HALT_NAMES[halt], output, gas_used)
     environment, journal, call = _prepare(situation, fields, overrides)
     sender = fields.sender or ZERO_ADDRESS
     result = simulate_call(situation.machine, environment, situation.block_hash, journal, call, sender, console=console)

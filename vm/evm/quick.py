@@ -1,9 +1,9 @@
 """A message that calls one contract, which calls nobody: without an execution around its frame.
 
-Most calls read a few slots and return, most transactions write some as well. They need a frame, native code, and slots
-from the state or the journal; the rest of an execution is bookkeeping for what they do not do. Whatever else such a
-message turns out to want, it is given up, nothing having changed, and an `vm.evm.execution.Execution` runs it from the
-beginning.
+Most calls read a few slots and return or revert, most transactions write some as well. They need a frame, native code,
+and slots from the state or the journal; the rest of an execution is bookkeeping for what they do not do. Whatever else
+such a message turns out to want, it is given up, nothing having changed, and an `vm.evm.execution.Execution` runs it
+from the beginning.
 """
 
 from __future__ import annotations
@@ -42,14 +42,13 @@ _HALTS: Final[dict[int, Halt]] = {int(halt): halt for halt in Halt}
 
 
 class QuickOutcome(NamedTuple):
-    """The end of a message that succeeded."""
+    """The end of a message."""
 
     halt: Halt
-    """`Halt.RETURN` or `Halt.STOP`."""
     output: bytes
     gas_left: int
     refund: int
-    """The refund counter."""
+    """The refund counter; 0 for a message that failed, because nothing of it stays."""
 
 
 class QuickRun:
@@ -73,7 +72,7 @@ class QuickRun:
     def run(
         self, message: Message, code: Code, environment: bytes, state: StateReader, interruption: Interruption | None
     ) -> QuickOutcome | None:
-        """The outcome if the message succeeded by itself, None to run it in full. ``environment`` as for frames.
+        """The outcome if the message ended by itself, None to run it in full. ``environment`` as for frames.
 
         Raises the reason if it is stopped.
         """
@@ -109,7 +108,12 @@ class QuickRun:
                     break
             if ended == _RETURN:
                 return QuickOutcome(Halt.RETURN, frame.result(), words[_GAS], native.header[_REFUND])
-            return QuickOutcome(Halt.STOP, b"", words[_GAS], native.header[_REFUND]) if ended == _STOP else None
+            if ended == _REVERT:
+                return QuickOutcome(Halt.REVERT, frame.result(), words[_GAS], 0)
+            if ended == _STOP:
+                return QuickOutcome(Halt.STOP, b"", words[_GAS], native.header[_REFUND])
+            halt = _HALTS.get(ended)
+            return None if halt is None or not halt.is_exceptional else QuickOutcome(halt, b"", 0, 0)
         finally:
             self._clear(frame)
 
