@@ -104,6 +104,11 @@ class Receipt(msgspec.Struct, frozen=True, eq=False):
         return logs
 
     @property
+    def rows(self) -> list[LogRow]:
+        """Address, topics and data of each log, not made into objects."""
+        return log_rows(self.recorded)
+
+    @property
     def bloom(self) -> bytes:
         """The 256-byte bloom of the logs, computed when first asked for."""
         bloom = self._bloom

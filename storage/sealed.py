@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from chain.blocks import Block, Header
 from chain.environment import BlockEnvironment
@@ -14,6 +14,8 @@ from chain.transactions import Transaction
 from chain.types import Address
 from storage.blocks.delta import encode_delta
 from storage.wal.records import RecordType, Seal, encode_environment, encode_seal
+
+_TRANSACTION: Final = RecordType.TRANSACTION
 
 
 class SealedTransaction(NamedTuple):
@@ -58,7 +60,7 @@ class SealedBlock:
         """Type and payload of the records before the seal: the block's environment, then its transactions."""
         yield RecordType.BLOCK_ENV, encode_environment(self.environment)
         for row in self.rows:
-            yield RecordType.TRANSACTION, row.raw
+            yield _TRANSACTION, row.raw
 
     def delta_record(self, delta: StateDelta) -> bytes:
         """Payload of the optional BLOCK_DELTA record between transactions and seal; ``delta`` is what the block did."""

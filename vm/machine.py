@@ -39,6 +39,8 @@ from vm.precompiles import precompiles_by_address
 
 _WORD_REST: Final = bytes(12)
 """What fills an address up to a word."""
+_CALL: Final = CallKind.CALL
+_STOP: Final = Halt.STOP
 QUICK_LEFT_OUT: Final = 4
 QUICK_LEFT_OUT_MAX: Final = 256
 """Calls of a contract that are executed in full at once, after one that could not be done quickly."""
@@ -114,7 +116,7 @@ class Machine:
         the sender's nonce must have been raised; ``message.to`` is filled in unless it is set. Raises the reason if
         the thread's `vm.interruption.Interruption` is stopped; the journal is then of no more use.
         """
-        if tracer is None and message.kind is CallKind.CALL and self._parts.short_road:
+        if tracer is None and message.kind is _CALL and self._parts.short_road:
             outcome = self._execute_quickly(message, context)
             if outcome is not None:
                 return outcome
@@ -137,7 +139,7 @@ class Machine:
         code_hash = journal.code_hash(target)
         if code_hash == EMPTY_CODE_HASH:
             journal.transfer(message.caller, message.to, value)
-            return Outcome(Halt.STOP, min(message.gas, GAS_MAX))
+            return Outcome(_STOP, min(message.gas, GAS_MAX))
         runtime = self.runtime(context.environment.fork)
         code = runtime.codes.get(code_hash)
         if code is None or code.delegate is not None or not self._quick_executions.is_due(code_hash):

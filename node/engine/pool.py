@@ -83,6 +83,10 @@ class Pool:
         """Whether the transaction waits. Any thread."""
         return transaction_hash in self._by_hash
 
+    def holds_any_of(self, senders: Iterable[Address] | None) -> bool:
+        """Whether a transaction of one of these senders waits; of anybody, for None."""
+        return bool(self._by_sender) if senders is None else any(sender in self._by_sender for sender in senders)
+
     def entries(self) -> list[PooledTransaction]:
         """All waiting transactions in order of arrival. Safe to call from any thread."""
         return sorted(self._by_hash.copy().values(), key=lambda entry: entry.arrival)

@@ -247,6 +247,8 @@ class Writer:
     ) -> bool:
         """Fill, execute, apply and log one block, from these senders if given. False if there was nothing to do."""
         logged, now = self._chain, work.now
+        if not allow_empty and not logged.pool.holds_any_of(senders):
+            return False
         entries = logged.executable(logged.next_block(now).base_fee, senders)
         first = next(entries, None)
         if first is None and not allow_empty:

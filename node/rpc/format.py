@@ -217,9 +217,9 @@ def receipt_object(
         "logsBloom": data(receipt.bloom),
         "logs": [
             {
-                "address": data(log.address),
-                "topics": [data(topic) for topic in log.topics],
-                "data": data(log.data),
+                "address": data(address),
+                "topics": [data(topic) for topic in topics],
+                "data": data(content),
                 "blockHash": block_hash,
                 "blockNumber": number,
                 "blockTimestamp": quantity(header.timestamp),
@@ -228,7 +228,7 @@ def receipt_object(
                 "logIndex": quantity(first_log_index + offset),
                 "removed": False,
             }
-            for offset, log in enumerate(receipt.logs)
+            for offset, (address, topics, content) in enumerate(receipt.rows)
         ],
     }
     if receipt.status is not None:

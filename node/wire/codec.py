@@ -129,12 +129,12 @@ def transaction_body(waiting: PendingTransaction) -> TransactionBody:
 def receipt_body(block: Block, receipts: Sequence[Receipt], sender: Address, index: int) -> ReceiptBody:
     """The receipt of the transaction at ``index``."""
     header, tx, receipt = block.header, block.transactions[index], receipts[index]
-    first_log = sum(len(earlier.logs) for earlier in receipts[:index])
+    first_log = sum(len(earlier.rows) for earlier in receipts[:index])
     logs = [
         LogBody(
-            log.address,
-            list(log.topics),
-            log.data,
+            address,
+            list(topics),
+            data,
             header.number,
             header.hash,
             header.timestamp,
@@ -142,7 +142,7 @@ def receipt_body(block: Block, receipts: Sequence[Receipt], sender: Address, ind
             index,
             first_log + offset,
         )
-        for offset, log in enumerate(receipt.logs)
+        for offset, (address, topics, data) in enumerate(receipt.rows)
     ]
     return ReceiptBody(
         tx.hash,

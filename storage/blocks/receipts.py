@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from chain.receipts import Log, Receipt, log_rows
+from chain.receipts import Log, Receipt
 from chain.types import Address, Hash32
 from storage.errors import StateStoreCorrupt
 
@@ -60,7 +60,7 @@ def encode_receipts(receipts: Sequence[Receipt], senders: Sequence[Address]) -> 
                     receipt.contract_address,
                     receipt.blob_gas_used,
                     None if receipt.blob_gas_price is None else _pack(receipt.blob_gas_price),
-                    [StoredLog(of, b"".join(topics), data) for of, topics, data in log_rows(receipt.recorded)],
+                    [StoredLog(of, b"".join(topics), data) for of, topics, data in receipt.rows],
                 )
                 for receipt in receipts
             ],

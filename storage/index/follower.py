@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from chain.blocks import Block
-from chain.receipts import Receipt, log_rows
+from chain.receipts import Receipt
 from chain.transactions import Transaction
 from chain.types import Address, Hash32
 from storage.blocks.chaindata import ChainData
@@ -43,7 +43,7 @@ def rows_of(number: int, block_hash: Hash32, sent: Sequence[tuple[Transaction, R
         tuple(
             LogRow(index, Address(address), tuple(map(Hash32, topics)))
             for index, (_, receipt, _) in enumerate(sent)
-            for address, topics, _ in log_rows(receipt.recorded)
+            for address, topics, _ in receipt.rows
         ),
         tuple(
             ContractRow(receipt.contract_address, transaction.hash, sender)

@@ -212,13 +212,13 @@ def receipts_of(context: Context, at: BlockAt | None) -> list[Json] | None:
     result, first_log = [], 0
     for index, receipt in enumerate(whole.receipts):
         result.append(whole.receipt(index, first_log))
-        first_log += len(receipt.logs)
+        first_log += len(receipt.rows)
     return result
 
 
 def leave_if_long(receipts: Sequence[Receipt]) -> None:
     """Before a receipt is made from a block with these: not on a thread that must not be held, if they are many."""
-    if len(receipts) > BRIEF_RECEIPTS_MAX or sum(len(receipt.logs) for receipt in receipts) > BRIEF_LOGS_MAX:
+    if len(receipts) > BRIEF_RECEIPTS_MAX or sum(len(receipt.rows) for receipt in receipts) > BRIEF_LOGS_MAX:
         before_long_work()
 
 
@@ -232,7 +232,7 @@ def receipt_of(context: Context, transaction_hash: Hash32) -> Json | None:
         return None
     leave_if_long(whole.receipts)
     index = location.transaction_index
-    return whole.receipt(index, sum(len(receipt.logs) for receipt in whole.receipts[:index]))
+    return whole.receipt(index, sum(len(receipt.rows) for receipt in whole.receipts[:index]))
 
 
 @method("eth_getTransactionReceipt", brief=True)
