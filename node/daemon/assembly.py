@@ -82,13 +82,9 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
     transcript, artifacts = transcript_of(voice, settings, opened)
     publications = Publications(opened.store, transcript.wake)
     listeners = Listeners(
-        end,
-        opened.space.give_back_quietly,
-        publications.admitted,
-        publications.published,
-        publications.calls.wake,
-        _watchdog(notifier),
-    )
+        end, opened.space.give_back_quietly, publications.admitted, publications.published,
+        publications.calls.wake, _watchdog(notifier),
+    )  # fmt: skip
     committer = Committer(opened.writer(transcript.listener), opened.store, SystemClock(), listeners)
     limits = rpc_limits(settings)
     readers, held = Readers(limits), Held(limits.held_max_bytes)
