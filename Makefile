@@ -44,7 +44,6 @@ $(VENV)/bin/python:
 
 $(VENV)/run.stamp: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install -qq --editable .
-	$(BIN)/python -m compileall -q chain vm storage debugger node zvmd
 	touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp
