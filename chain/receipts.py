@@ -124,6 +124,10 @@ class Receipt(msgspec.Struct, frozen=True, eq=False):
             self.effective_gas_price, self.contract_address, self.blob_gas_used, self.blob_gas_price,
         )  # fmt: skip
 
+    def __repr__(self) -> str:
+        """The same text for equal receipts, in whatever form the logs are."""
+        return f"Receipt{self._fields()!r}"
+
     def __eq__(self, other: object) -> bool:
         """The same fields, in whatever form the logs are."""
         return self._fields() == other._fields() if isinstance(other, Receipt) else NotImplemented

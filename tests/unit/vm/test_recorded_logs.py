@@ -54,6 +54,7 @@ def test_recorded_logs_are_the_logs(
     assert decode_receipts(stored)[0] == (raw,)
     assert raw.logs == tuple(entries)
     assert raw == plain
+    assert repr(raw) == repr(plain)
     assert hash(raw) == hash(plain)
     assert encode_receipt(raw) == encode_receipt(plain)
 
