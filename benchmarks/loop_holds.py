@@ -1,6 +1,6 @@
 """How long the event loop of a node is held while all kinds of work are asked of it at once.
 
-    python -m benchmarks.loop_holds [--callbacks 1000000] [--kinds NAME ...] [--json FILE]
+    python -m benchmarks.loop_holds [--callbacks 1000000] [--kinds NAME ...] [--tls] [--json FILE]
 
 The node measures itself (``log.slow_callback_ms``): processor time of each callback, of each turn of the loop, and
 for how long a callback was blocked, by a lock or by the interpreter lock, for example. Prints the histograms, and
@@ -15,6 +15,7 @@ import itertools
 import json
 import os
 import random
+import ssl
 import sys
 import tempfile
 import time
@@ -25,13 +26,17 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
 from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import ConnectionClosed
 
 import zvmd
 from benchmarks.attacks.attack import RpcError, Target, post
 from benchmarks.attacks.quic import first_flight, initial
+from storage.directory import layout
 from tests.daemon import Daemon
+from tests.unit.http3.clients import Http3Client, head
 
 LIMIT_MS = 2.0
 LOOK_SECONDS = 5.0
@@ -76,7 +81,7 @@ class Load:
             try:
                 await once()
                 self.rounds[name] += 1
-            except (OSError, RpcError, TimeoutError, EOFError, ConnectionClosed, zvmd.ZvmdError) as error:
+            except (OSError, RpcError, EOFError, ConnectionClosed, AssertionError, zvmd.ZvmdError) as error:
                 self.faults[f"{name}: {type(error).__name__} {str(error)[:80]}"] += 1
                 await asyncio.sleep(0.2)
             await asyncio.sleep(pause)
@@ -85,7 +90,7 @@ class Load:
 
     async def kept_alive(self, bodies: Callable[[], bytes], count: int) -> None:
         """So many requests on one connection."""
-        reader, writer = await asyncio.open_connection(self.target.host, self.target.http_port)
+        reader, writer = await self.target.connect()
         try:
             for _ in range(count):
                 await post(reader, writer, bodies())
@@ -170,18 +175,39 @@ class Load:
     async def churn(self) -> None:
         """Connections that come and go, with and without a request, and bytes that are not HTTP."""
         said = random.choice((b"", b"garbage\r\n\r\n", READY, b"POST / HT"))
-        reader, writer = await asyncio.open_connection(self.target.host, self.target.http_port)
+        reader, writer = await self.target.connect()
         writer.write(said)
         if said.endswith(b"\r\n\r\n"):
             await reader.read(100)
         writer.close()
 
+    # -- unix sockets ------------------------------------------------------------------------------
+
+    async def ipc(self) -> None:
+        """Values of JSON on the socket of geth's clients: single ones, and batches of them."""
+        path = self.target.data_dir / layout.IPC
+        reader, writer = await asyncio.open_unix_connection(path, limit=2**24)
+        try:
+            for _ in range(20):
+                batch = b"[" + b",".join([call(SMALL)] * 50) + b"]"
+                values = [*[body("eth_blockNumber")] * 20, call(SMALL), batch, body("eth_getLogs", self.logs_of)]
+                writer.write(b"\n".join(values) + b"\n")
+                for _ in values:
+                    await reader.readuntil(b"\n")
+        finally:
+            writer.close()
+
+    async def frames(self) -> None:
+        """Frames of zvmd/1 on a unix socket, many in flight."""
+        await self._framed(f"unix://{self.target.data_dir / layout.SOCKET}")
+
     # -- WebSocket and QUIC ------------------------------------------------------------------------
 
     async def websocket(self) -> None:
         """Requests, and 16 subscriptions of all kinds beside them."""
-        url = f"ws://{self.target.host}:{self.target.http_port}"
-        async with connect_websocket(url, max_size=None, close_timeout=1) as socket:
+        scheme = "ws" if self.target.tls is None else "wss"
+        url = f"{scheme}://{self.target.host}:{self.target.http_port}"
+        async with connect_websocket(url, ssl=self.target.tls, max_size=None, close_timeout=1) as socket:
             for kind in itertools.islice(itertools.cycle((["newHeads"], ["logs", {}], ["newPendingTransactions"])), 16):
                 await socket.send(body("eth_subscribe", *kind))
             for _ in range(300):
@@ -193,7 +219,9 @@ class Load:
 
     async def quic(self) -> None:
         """Calls and sends on a connection, many in flight."""
-        url = f"quic://{self.target.host}:{self.target.quic_port}"
+        await self._framed(f"quic://{self.target.host}:{self.target.quic_port}")
+
+    async def _framed(self, url: str) -> None:
         async with zvmd.connect(url, data_dir=self.target.data_dir) as client:
             for _ in range(10):
                 await asyncio.gather(
@@ -211,6 +239,26 @@ class Load:
                 async with asyncio.timeout(5):
                     async for _ in client.events("logs", cursor=(0, 0)):
                         pass
+
+    async def http3(self) -> None:
+        """Requests of all sizes on a connection, some at once."""
+        configuration = QuicConfiguration(is_client=True, alpn_protocols=["h3"], verify_mode=ssl.CERT_NONE)
+        connection = QuicConnection(configuration=configuration)
+        address = (self.target.host, self.target.quic_port)
+        transport, client = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: Http3Client(connection), remote_addr=address
+        )
+        try:
+            async with asyncio.timeout(30):
+                client.connect(address)
+                await client.shaken.wait()
+                for _ in range(3):
+                    large = body("eth_getLogs", {"topics": [["0x" + "22" * 32] * 1_000]})
+                    bodies = [*[body("eth_blockNumber")] * 16, call(SMALL), body("eth_getLogs", self.logs_of), large]
+                    await asyncio.gather(*(client.ask(head(), item) for item in bodies))
+        finally:
+            client.close()
+            transport.close()
 
     async def quic_strangers(self) -> None:
         """Initials of random bytes, and real ones of clients that are not heard of again."""
@@ -241,6 +289,9 @@ class Load:
             "websocket": (self.websocket, 6, 0.0),
             "quic": (self.quic, 2, 0.0),
             "quic events": (self.quic_events, 2, 0.0),
+            "ipc": (self.ipc, 1, 0.1),
+            "frames": (self.frames, 1, 0.1),
+            "http3": (self.http3, 2, 0.05),
             "quic strangers": (self.quic_strangers, 1, 0.02),
         }
 
@@ -312,12 +363,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.loop_holds", description="Holds of the event loop.")
     parser.add_argument("--callbacks", type=int, default=1_000_000)
     parser.add_argument("--kinds", nargs="*", default=[], metavar="NAME", help="only these kinds of work")
+    parser.add_argument("--tls", action="store_true", help="HTTP and WebSockets over TLS")
     parser.add_argument("--json", type=Path, help="write what was measured there, too")
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="zvmd-holds-") as directory:
         environment = {"ZVMD_LOG__SLOW_CALLBACK_MS": str(LIMIT_MS)}
-        with Daemon(Path(directory) / "node", environment=environment) as daemon:
-            target = Target("127.0.0.1", daemon.http_port, daemon.quic_port, daemon.data_dir, daemon.pid)
+        arguments = ("--http-tls", "auto") if wanted.tls else ()
+        with Daemon(Path(directory) / "node", *arguments, environment=environment) as daemon:
+            authority = daemon.data_dir / "tls" / "authority.pem"
+            tls = ssl.create_default_context(cafile=authority) if wanted.tls else None
+            target = Target("127.0.0.1", daemon.http_port, daemon.quic_port, daemon.data_dir, daemon.pid, tls)
             found, load = asyncio.run(measure(target, wanted.callbacks, wanted.kinds))
     show(found, load)
     if wanted.json:

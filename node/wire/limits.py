@@ -44,7 +44,8 @@ class WireLimits:
     strangers_per_turn_max: int = 128
     """Datagrams of unknown connections examined in one turn of the event loop; the rest is dropped."""
     strangers_waiting_max: int = 128
-    """Initials of unknown connections that wait to be handled; the rest is dropped."""
+    """Initials of unknown connections that wait to be handled, and connections without a decrypted packet; the rest is
+    dropped."""
     datagrams_waiting_max: int = 512
     """Datagrams of a connection that wait to be handled; the rest is dropped."""
     hello_datagrams_max: int = 64

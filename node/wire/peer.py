@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import cache
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from node.doors.doors import Stay
 from node.ops.slices import LoopSlice
 from node.rpc.work import ConnectedClient
 from node.wire.errors import HelloTooLate, HelloTooLong, PeerFault, PlaceNeeded, WireError, WrongToken
+from node.wire.handshakes import Handshakes
 from node.wire.library import DATAGRAMS_SENT_MAX, Events, LibraryConnection, QuicLibrary, StreamGone
 from node.wire.limits import WireLimits
 
@@ -69,12 +71,16 @@ class Listener(Protocol):
 
     limits: WireLimits
     library: QuicLibrary
+    handshakes: Handshakes
 
     def speaker(self, peer: WirePeer, alpn: str | None) -> WireSpeaker:
         """What is spoken, by the name in ALPN; None: of a client that offers no protocol."""
 
     def stay(self, end: Callable[[], None]) -> Stay:
         """A connection has come; ``end`` closes it at once."""
+
+    def authenticated(self, peer: WirePeer) -> None:
+        """Its first packet could be decrypted: it may have a place."""
 
     def proved(self, peer: WirePeer) -> None:
         """The handshake is finished."""
@@ -103,6 +109,9 @@ class WirePeer:
 
     An exception while handling its datagrams, timers and answers ends this connection only, and every ending goes
     through `_end`, which frees its place.
+
+    Until the handshake is finished, what arrives is given to the library on the thread of `Handshakes`. While it is
+    there (`_is_away`), nothing here calls the library: datagrams wait, and so does the end.
     """
 
     def __init__(
@@ -125,7 +134,11 @@ class WirePeer:
         self._handshake_timer = self._loop.call_later(
             self._limits.hello_within_s, self.guarded, self.refuse, HelloTooLate("the handshake took too long")
         )
-        self._is_greeted = False
+        self._is_greeted = self._is_authenticated = False
+        self._is_away = False
+        """Whether the library is at work on the thread of handshakes."""
+        self._parting: tuple[int, str] | None = None
+        """How to close when it has come back."""
         self.stay = listener.stay(self._ended_by_owner)
         """Whose tokens its requests came with."""
         self._datagrams_before_hello = 0
@@ -142,11 +155,6 @@ class WirePeer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing_timer: asyncio.TimerHandle | None = None
         self._forgotten = False
-
-    @property
-    def has_authenticated(self) -> bool:
-        """Whether any of its packets could be decrypted."""
-        return not self._forgotten and self.quic.has_authenticated
 
     # -- for the speaker ---------------------------------------------------------------------------
 
@@ -193,14 +201,14 @@ class WirePeer:
         if self._transmission is not None:
             self._transmission.cancel()
             self._transmission = None
-        if self._forgotten:
+        if self._forgotten or self._is_away:
             return
         if datagrams := self.quic.datagrams_to_send(now=self._loop.time()):
             self._listener.library.send(self._transport, datagrams)
             self._work()
         if len(datagrams) >= DATAGRAMS_SENT_MAX:
             self.transmit_soon()
-        if not self._forgotten:
+        if not self._forgotten and not self._is_away:
             self._set_timer(self.quic.get_timer())
 
     def refuse(self, error: WireError) -> None:
@@ -215,8 +223,11 @@ class WirePeer:
         if self.is_gone:
             return
         try:
-            self.quic.close(error_code=code, reason_phrase=reason)
-            self.transmit_soon()
+            if self._is_away:
+                self._parting = code, reason
+            else:
+                self.quic.close(error_code=code, reason_phrase=reason)
+                self.transmit_soon()
         finally:
             self._end()
 
@@ -298,7 +309,50 @@ class WirePeer:
         self._arrived.clear()
         self._pieces.clear()
         self._speaker = None  # it refers to its peer: only the collector would find the two
-        self.quic.release()
+        if not self._is_away:
+            self.quic.release()
+
+    # -- the handshake -----------------------------------------------------------------------------
+
+    def _begin_step(self, data: list[bytes], addr: Any) -> None:
+        """Have the library take these datagrams on the thread of handshakes."""
+        self._is_away = True
+        self._set_timer(None)
+        quic, now = self.quic, self._loop.time()
+
+        def step() -> list[tuple[bytes, Any]]:
+            if self.is_gone:
+                return []
+            quic.receive_many_datagrams(data, addr, now=now)
+            return quic.datagrams_to_send(now=now)
+
+        self._listener.handshakes.take(step, self._step_is_done)
+
+    def _step_is_done(self, outcome: Future[list[tuple[bytes, Any]]]) -> None:
+        self._is_away = False
+        if self._forgotten:
+            self.quic.release()
+        else:
+            self.guarded(self._come_back, outcome)
+
+    def _come_back(self, outcome: Future[list[tuple[bytes, Any]]]) -> None:
+        """Send what the step has made, and go on with what has happened meanwhile. Raises what it raised."""
+        if datagrams := outcome.result():
+            self._listener.library.send(self._transport, datagrams)
+        if not self._is_authenticated:
+            if not self.quic.has_authenticated:
+                self.drop()
+                return
+            self._is_authenticated = True
+            if not self.is_gone:
+                self._listener.authenticated(self)
+        if self._forgotten:
+            return
+        if self._parting is not None:
+            code, reason = self._parting
+            self.quic.close(error_code=code, reason_phrase=reason)
+        self._work()
+        self.transmit_soon()
 
     # -- the library -------------------------------------------------------------------------------
 
@@ -317,6 +371,8 @@ class WirePeer:
 
     def _take_next(self) -> bool:
         """Handle bytes of a stream, else an event, else datagrams; whether there was one of them."""
+        if self._is_away:
+            return False
         if self._pieces:
             self._stream_piece(self._pieces.popleft())
         elif (event := self.quic.next_event()) is not None:
@@ -346,7 +402,10 @@ class WirePeer:
             if self._datagrams_before_hello > most:
                 self.refuse(HelloTooLong(f"{self._datagrams_before_hello} datagrams"))
                 return
-        self.quic.receive_many_datagrams(data, addr, now=self._loop.time())
+        if self._speaker is None:
+            self._begin_step(data, addr)
+        else:
+            self.quic.receive_many_datagrams(data, addr, now=self._loop.time())
 
     def _set_timer(self, due: float | None) -> None:
         if due == self._timer_at:
@@ -403,6 +462,8 @@ class WirePeer:
         return error.quic_code if self._speaker is None else self._speaker.code_of(error)
 
     def _say_goodbye(self, code: int, reason: str) -> None:
+        if self._is_away:
+            return
         try:
             self.quic.close(error_code=code, reason_phrase=reason)
             self.transmit()

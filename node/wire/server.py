@@ -23,6 +23,7 @@ from node.wire.admission import Places
 from node.wire.answers import Answerer, welcome_of
 from node.wire.certificates import ShownCertificate
 from node.wire.framed import FramedSpeaker
+from node.wire.handshakes import Handshakes
 from node.wire.initial import VERSION_1, Initial, RetryTokens, Validated, read_initial
 from node.wire.library import CONNECTION_ID_BYTES, QuicLibrary
 from node.wire.limits import WireLimits
@@ -67,6 +68,9 @@ class WireListener(asyncio.DatagramProtocol):
         self._peers: dict[bytes, WirePeer] = {}
         """Connections by each of their connection IDs, including ended ones that still answer with their close."""
         self._places: Places[WirePeer] = Places(limits)
+        self._arriving: set[WirePeer] = set()
+        """Those of which no packet has been decrypted yet. They have no place, and take none from others."""
+        self.handshakes = Handshakes()
         self._retry_always = retry
         self._tokens = RetryTokens()
         self._retries = Rate(limits.retries_per_source_per_s, limits.retries_per_s, limits.strangers_per_turn_max)
@@ -114,6 +118,17 @@ class WireListener(asyncio.DatagramProtocol):
         make = self.protocols.get(alpn or ALPN)
         return FramedSpeaker(peer, self) if make is None else make(peer)
 
+    def authenticated(self, peer: WirePeer) -> None:
+        """A packet of it could be decrypted: it gets a place, or it is dropped."""
+        self._arriving.discard(peer)
+        if self._is_stopping or not self._places.has_room(peer.address):
+            peer.drop()
+            return
+        leaving = self._places.to_leave(peer.address)
+        if leaving is not None:
+            leaving.give_way()
+        self._places.take(peer)
+
     def proved(self, peer: WirePeer) -> None:
         """The handshake is finished."""
         self._places.proved(peer)
@@ -128,6 +143,7 @@ class WireListener(asyncio.DatagramProtocol):
 
     def peer_gone(self, peer: WirePeer) -> None:
         """The connection has ended; its place is free."""
+        self._arriving.discard(peer)
         self._places.release(peer)
         if not len(self._places):
             self._emptied.set()
@@ -235,7 +251,9 @@ class WireListener(asyncio.DatagramProtocol):
 
     def close(self) -> None:
         """Close every connection and the socket at once."""
-        for peer in self._places:
+        self._is_stopping = True
+        self.handshakes.close()
+        for peer in (*self._places, *self._arriving):
             peer.leave()
         if self._transport is not None:
             self._transport.close()
@@ -263,7 +281,7 @@ class WireListener(asyncio.DatagramProtocol):
                 return
         elif (
             self._retry_always
-            or self._places.half_open >= self.limits.half_open_before_retry
+            or self._places.half_open + len(self._arriving) >= self.limits.half_open_before_retry
             or not self._unproved.admits(addr, now)
         ):
             if self._retries.admits(addr, now):
@@ -274,9 +292,8 @@ class WireListener(asyncio.DatagramProtocol):
     def _begin(self, initial: Initial, proof: Validated | None, data: bytes, addr: Any) -> None:
         if self._is_stopping or not self._places.has_room(addr[0]):
             return
-        leaving = self._places.to_leave(addr[0])
-        if leaving is not None:
-            leaving.give_way()
+        if len(self._arriving) >= self.limits.strangers_waiting_max:
+            return
         connection = self.library.connection(
             configuration=self._configuration,
             original_destination_connection_id=proof.original_destination if proof else initial.destination,
@@ -286,10 +303,8 @@ class WireListener(asyncio.DatagramProtocol):
         peer = WirePeer(connection, self, self._transport, addr[0])
         for name in (initial.destination, connection.host_cid):
             self.named(peer, name)
-        self._places.take(peer)
+        self._arriving.add(peer)
         peer.datagrams_received([data], addr)
-        if not peer.has_authenticated:
-            peer.drop()
 
     def _retry(self, initial: Initial, addr: Any, now: float) -> bytes:
         source = os.urandom(CONNECTION_ID_BYTES)

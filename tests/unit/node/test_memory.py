@@ -105,6 +105,34 @@ def test_a_node_that_nobody_uses_is_idle(tmp_path: Path) -> None:
             time.sleep(7)  # to ask is work
 
 
+COLLECTIONS = """
+import gc, threading
+def note(phase, details):
+    if phase == "start" and threading.current_thread() is threading.main_thread():
+        print("COLLECTION", details["generation"], gc.isenabled(), flush=True)
+import node.daemon.run as run
+switch_off = run.only_chosen_collections
+def observed():
+    switch_off()
+    gc.callbacks.append(note)
+run.only_chosen_collections = observed
+from node.cli.main import main
+main()
+"""
+
+
+def test_no_request_makes_the_event_loop_collect_garbage(tmp_path: Path) -> None:
+    """An automatic collection looked at whatever had been made lately, for up to 14 ms."""
+    command = (sys.executable, "-c", COLLECTIONS)
+    with Daemon(tmp_path / "data", command=command, environment={"PYTHONPATH": str(REPO)}) as daemon:
+        rpc = daemon.rpc()
+        for _ in range(20):
+            rpc.call("eth_getLogs", {"topics": [["0x" + "22" * 32] * 1_000]})
+            rpc.call("eth_getBlockByNumber", "latest", True)
+        found = [line for line in daemon.printed if line.startswith("COLLECTION")]
+        assert found == ["COLLECTION 2 False\n"], "one when the node is ready, asked for"
+
+
 def memory_job(rpc: Rpc) -> dict[str, Any]:
     return next(job for job in rpc.call("zvmd_status")["jobs"] if job["name"] == "memory")
 
