@@ -180,20 +180,32 @@ REFUSED: dict[str, tuple[str, list[Any]]] = {
     "unknown block": ("eth_call", [{"to": OTHER}, "0xf423f"]),
     "no funds": ("eth_estimateGas", [{"from": "0x" + "77" * 20, "to": OTHER, "value": "0x1"}]),
     "out of gas": ("eth_call", [{"data": "0x5b600056"}]),
-    "invalid opcode": ("eth_createAccessList", [{"to": OTHER, "gas": "0x1"}]),
     "a bad parameter": ("eth_call", [{"to": "0x12"}]),
-    "no recipient's gas": ("eth_sendTransaction", [{"from": DEV, "to": OTHER, "gas": "0x5207"}]),
-    "unknown sender": ("eth_sendTransaction", [{"from": OTHER, "to": OTHER, "gas": "0x5208"}]),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_an_error_has_data_only_where_something_reverted(node: Node, name: str) -> None:
+def test_an_error_of_a_call_has_data_only_where_something_reverted(node: Node, name: str) -> None:
     """web3.py takes any data of eth_call for a revert's: every refusal was a ContractLogicError."""
     method, params = REFUSED[name]
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
     for answer in (node.rpc().exchange(body), node.rpc().exchange([body])[0]):
         assert set(answer["error"]) == {"code", "message"}
+
+
+SLUGS: dict[str, tuple[str, str, list[Any]]] = {
+    "invalid opcode": ("tx.gas_intrinsic", "eth_createAccessList", [{"to": OTHER, "gas": "0x1"}]),
+    "no recipient's gas": ("tx.gas_intrinsic", "eth_sendTransaction", [{"from": DEV, "to": OTHER, "gas": "0x5207"}]),
+    "unknown sender": ("node.account_unknown", "eth_sendTransaction", [{"from": OTHER, "to": OTHER, "gas": "0x5208"}]),
+}
+
+
+@pytest.mark.parametrize("name", SLUGS)
+def test_other_errors_say_why_in_their_data(node: Node, name: str) -> None:
+    slug, method, params = SLUGS[name]
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    for answer in (node.rpc().exchange(body), node.rpc().exchange([body])[0]):
+        assert answer["error"]["data"]["code"] == slug
 
 
 def test_web3py_raises_its_classes(node: Node) -> None:

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from node.cli.main import cli
+from node.ops.audit import AUDIT_FILE
 from node.pruning import prune_data_directory
 from node.verification import verify_data_directory
 from storage.backup import MANIFEST, restore_backup, write_backup
@@ -102,8 +103,11 @@ def log_of(place: Path) -> list[tuple[int, bytes, int, int]]:
 
 
 def without_derived(place: Path) -> dict[str, bytes]:
-    """Every file but LevelDB's own and the lock: LevelDB writes its journal anew whenever it is opened."""
-    derived = {layout.STATE, layout.LOCK, layout.CACHE}
+    """Every file but LevelDB's own, the lock and the audit log.
+
+    LevelDB writes its journal anew whenever it is opened, and the audit log has the acts that were refused.
+    """
+    derived = {layout.STATE, layout.LOCK, layout.CACHE, AUDIT_FILE}
     paths = (path for path in sorted(place.rglob("*")) if path.is_file())
     named = {str(path.relative_to(place)): path for path in paths}
     return {
