@@ -49,7 +49,7 @@ class LargeBody(NamedTuple):
     """As of `RpcService._decoded`; None for usual requests, which are known by their batch alone."""
     batch: BatchParts | None = None
     prices: Sequence[ReadPrice] = ()
-    """Of usual requests; others have their own."""
+    """What usual requests may cost; others know it themselves."""
 
 
 class RpcService:
