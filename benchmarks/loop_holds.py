@@ -336,9 +336,22 @@ async def measure(target: Target, callbacks: int, wanted: list[str]) -> tuple[di
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks, timeout=LOOK_SECONDS)
-    known = {(slow["name"], slow["count"], slow["blockedCount"]) for slow in before["slow"]}
-    found["slow"] = [s for s in found["slow"] if (s["name"], s["count"], s["blockedCount"]) not in known]
-    return found, load
+    return since(before, found), load
+
+
+def since(before: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """What was measured without what the start has cost, when nobody was served. The longest times are those of all."""
+    known = {slow["name"]: slow for slow in before["slow"]}
+    left = []
+    for slow in found["slow"]:
+        earlier = known.get(slow["name"], {"count": 0, "blockedCount": 0})
+        counts = {key: slow[key] - earlier[key] for key in ("count", "blockedCount")}
+        if any(counts.values()):
+            left.append({**slow, **counts})
+    classes = ("cpu", "elapsed", "blocked", "turnsCpu")
+    less = {key: [now - then for now, then in zip(found[key], before[key], strict=True)] for key in classes}
+    totals = {key: found[key] - before[key] for key in ("turns", "callbacks")}
+    return {**found, **totals, **less, "slow": left}
 
 
 def show(found: dict[str, Any], load: Load) -> None:

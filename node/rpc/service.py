@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from chain.errors import ZvmdError
 from node.api.backend import Backend
@@ -40,6 +40,16 @@ INLINE = "inline"
 T = TypeVar("T")
 Begun = bytes | Coroutine[Any, Any, bytes | None] | None
 """An answer, None to notifications, or the coroutine that has it."""
+
+
+class LargeBody(NamedTuple):
+    """A large body, decoded on a reader thread."""
+
+    decoded: Body | bytes | None
+    """As of `RpcService._decoded`; None for usual requests, which are known by their batch alone."""
+    batch: BatchParts | None = None
+    prices: Sequence[ReadPrice] = ()
+    """What usual requests may cost; others know it themselves."""
 
 
 class RpcService:
@@ -166,6 +176,7 @@ class RpcService:
                 answer = self.brief.attempt(self._encoded(request), kind_of(name, request.params))
                 if answer is not LONG:
                     return answer
+        self._set_prices(decoded)
         order = self._admit(decoded, client)
         return self._answer_small(decoded, client.working(self.context.limits, stream_id, methods, order))
 
@@ -235,9 +246,8 @@ class RpcService:
         with work:
             return await answering
 
-    def _batch_of(self, requests: Sequence[TypedRequest], caller: Caller) -> BatchParts:
+    def _batch_of(self, requests: Sequence[TypedRequest], context: Context) -> BatchParts:
         """Usual requests, as what makes their answers."""
-        context = self._context_of(caller)
         return BatchParts(
             [_overlap(request.method) for request in requests],
             [INLINE if request.method.inline else request.kind for request in requests],
@@ -254,9 +264,9 @@ class RpcService:
         self, requests: Sequence[TypedRequest], caller: Caller, client: ConnectedClient, stream_id: int | None
     ) -> Begun:
         """The answer to usual requests, at once if they are short."""
-        batch, limits = self._batch_of(requests, caller), self.context.limits
+        batch, limits = self._batch_of(requests, self._context_of(caller)), self.context.limits
         if any(overlap != READ for overlap in batch.overlaps):
-            order = self._admit_typed(batch, client.share)
+            order = self._admit_typed(batch, _prices_of(batch), client.share)
             return self._answer_mixed(batch, client.working(limits, stream_id, order=order))
         work = client.working(limits, stream_id)
         try:
@@ -269,10 +279,10 @@ class RpcService:
             return _joined([answer for answer in ready.run.answers if answer is not None])
         return self._answer_ready(ready, work)
 
-    def _admit_typed(self, batch: BatchParts, share: ReaderShare) -> Order:
+    def _admit_typed(self, batch: BatchParts, prices: Sequence[ReadPrice], share: ReaderShare) -> Order:
         """As `_admit`."""
         try:
-            return Order(self.readers.admit(share, list(map(batch.price, range(len(batch.kinds))))), PART)
+            return Order(self.readers.admit(share, prices), PART)
         except NodeBusy as busy:
             busy.answer = self._all_refused_typed(batch, busy)
             raise
@@ -293,24 +303,37 @@ class RpcService:
 
     async def _answer_large(self, body: list[bytes], work: Work, caller: Caller) -> bytes | None:
         with work:
-            decoded = await self.readers.run(lambda: self._decoded_large(b"".join(body), caller), work)
-            if isinstance(decoded, list):
-                batch = self._batch_of(decoded, caller)
-                work.take(self._admit_typed(batch, work.share))
+            context = self._context_of(caller)
+            decoded, batch, prices = await self.readers.run(
+                lambda: self._decoded_large(b"".join(body), caller, context, work), work
+            )
+            if decoded is None:
+                assert batch is not None
+                work.take(self._admit_typed(batch, prices, work.share))
                 return await self._answer_batch(batch, work)
             self._charge(decoded, caller)
             if isinstance(decoded, Body):
                 work.take(self._admit(decoded, work.client))
+            if batch is not None:
+                return await self._answer_batch(batch, work)
             return await self._answer_decoded(decoded, work)
 
-    def _decoded_large(self, body: bytes, caller: Caller) -> Body | list[TypedRequest] | bytes:
-        """As `_decoded`; usual requests typed."""
+    def _decoded_large(self, body: bytes, caller: Caller, context: Context, work: Work) -> LargeBody:
+        """As `_decoded`; usual requests typed. The prices of a thousand requests are too much for the event loop, too.
+
+        ``context`` is the caller's. Any thread.
+        """
         limits, allows = self.context.limits, caller.rights.allow
         if limits.short_road and caller.rate is None and body[:1] == b"[":
             typed = decode_typed_batch(body, limits)
             if typed is not None and all(allows(request.method.name) for request in typed):
-                return typed
-        return self._decoded(body, caller)
+                batch = self._batch_of(typed, context)
+                return LargeBody(None, batch, _prices_of(batch))
+        decoded = self._decoded(body, caller)
+        if isinstance(decoded, bytes):
+            return LargeBody(decoded)
+        self._set_prices(decoded)
+        return LargeBody(decoded, self._batch_of_any(decoded.requests, work) if decoded.is_batch else None)
 
     async def _answer_small(self, decoded: Body, work: Work) -> bytes | None:
         with work:
@@ -334,12 +357,18 @@ class RpcService:
             refusal.answer = self._all_refused(decoded, refusal)
             raise refusal
 
-    def _admit(self, body: Body, client: ConnectedClient) -> Order:
-        """What the requests of a body should cost. Raises `NodeBusy` if the client has too much under way for it."""
+    def _set_prices(self, body: Body) -> None:
+        """Set what each request of a body may cost. Any thread."""
         limits = self.context.limits
         for request in body.requests:
             if request.refusal is None:
                 request.price = price_of(limits, request.method, request.params)
+
+    def _admit(self, body: Body, client: ConnectedClient) -> Order:
+        """What the requests of a body with prices should cost.
+
+        Raises `NodeBusy` if the client has too much under way for it.
+        """
         prices = [request.price for request in body.requests]
         try:
             return Order(self.readers.admit(client.share, prices), PART if body.is_batch else prices[0])
@@ -452,6 +481,11 @@ def _overlap(method: Method) -> str:
     if not method.is_coroutine:
         return READ
     return SUBMIT if method.overlaps else ALONE
+
+
+def _prices_of(batch: BatchParts) -> list[ReadPrice]:
+    """What each request of a batch may cost."""
+    return list(map(batch.price, range(len(batch.kinds))))
 
 
 def _joined(answers: list[bytes]) -> bytes | None:

@@ -10,9 +10,9 @@ and does not load the EVM for it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from enum import Enum
-from functools import cache
 from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
@@ -119,15 +119,25 @@ class Command(NamedTuple):
 # How commands are carried out
 
 
-@cache
+_FOUND: dict[str, Callable[..., Any]] = {}
+"""Functions by name, whose modules have been imported."""
+
+
 def _imported(name: str) -> Callable[..., Any]:
-    module, _, function = name.partition(":")
-    found: Callable[..., Any] = attrgetter(function)(import_module(module))
+    """The function of that name. Not on the event loop: to import its module takes ten milliseconds."""
+    found = _FOUND.get(name)
+    if found is None:
+        module, _, function = name.partition(":")
+        found = _FOUND[name] = attrgetter(function)(import_module(module))
     return found
 
 
-def _function(function: Function) -> Callable[..., Any]:
-    return _imported(function) if isinstance(function, str) else function
+async def _function(function: Function) -> Callable[..., Any]:
+    """A function, or the one of that name, whose module is imported on a thread."""
+    if not isinstance(function, str):
+        return function
+    found = _FOUND.get(function)
+    return await asyncio.to_thread(_imported, function) if found is None else found
 
 
 def _plain(value: object) -> Any:
@@ -138,7 +148,7 @@ def _move(name: str, *constants: Any) -> Run:
     """A move of `debugger.moves`, which watchers see under its name; its answer is the new position."""
 
     async def run(host: CommandHost, ref: SessionRef, *arguments: Any) -> Any:
-        move = _imported(f"debugger.moves:{name}")
+        move = await _function(f"debugger.moves:{name}")
         return await host.need_sessions().move(ref, move, *arguments, *constants, command=name)
 
     return run
@@ -148,7 +158,7 @@ def _alter(function: Function, command: str) -> Run:
     """A short change, ``function(session, *arguments)``; watchers see it as ``command``."""
 
     async def run(host: CommandHost, ref: SessionRef, *arguments: Any) -> Any:
-        return await host.need_sessions().move(ref, one_slice(_function(function)), *arguments, command=command)
+        return await host.need_sessions().move(ref, one_slice(await _function(function)), *arguments, command=command)
 
     return run
 
@@ -157,7 +167,7 @@ def _read(function: Function, *constants: Any) -> Run:
     """A short read, ``function(session, *arguments, *constants)``."""
 
     async def run(host: CommandHost, ref: SessionRef, *arguments: Any) -> Any:
-        found = _function(function)
+        found = await _function(function)
         return await host.need_sessions().read(lambda session: _plain(found(session, *arguments, *constants)), ref)
 
     return run
@@ -167,7 +177,7 @@ def _look(function: Function, *constants: Any) -> Run:
     """A long read, in slices; as `_read`."""
 
     async def run(host: CommandHost, ref: SessionRef, *arguments: Any) -> Any:
-        found = _function(function)
+        found = await _function(function)
         work = lambda session, wants_pause: found(session, *arguments, *constants)  # noqa: ARG005, E731
         return _plain(await host.need_sessions().look(work, ref))
 
@@ -178,7 +188,8 @@ def _answer(name: str) -> Run:
     """A coroutine function of `node.sessions.answers`."""
 
     async def run(host: CommandHost, *arguments: Any) -> Any:
-        return await _imported(f"node.sessions.answers:{name}")(host, *arguments)
+        answer = await _function(f"node.sessions.answers:{name}")
+        return await answer(host, *arguments)
 
     return run
 

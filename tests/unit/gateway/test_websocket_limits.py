@@ -8,6 +8,7 @@ import json
 import socket
 import tracemalloc
 import warnings
+import weakref
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -22,6 +23,7 @@ from websockets.streams import StreamReader
 from chain.brief import before_long_work
 from node.api.types import CallResult
 from node.gateway.exchange import HttpExchange
+from node.gateway.kinds import Notification
 from node.gateway.limits import HttpLimits
 from node.gateway.link import ClientLink
 from node.gateway.listener import Gateway
@@ -343,6 +345,43 @@ def test_a_subscription_is_not_limited_by_the_time_of_the_request_that_began_it(
         session.close()
 
     tried(work)
+
+
+def test_what_was_sent_of_a_page_is_freed_before_the_rest_is_sent() -> None:
+    """To free a thousand notifications at once held the event loop for milliseconds."""
+
+    class Result(dict[str, int]):
+        """A result that is counted."""
+
+    class Counting(Nobody):
+        async def send(self, message: bytes) -> None:
+            sent.append(json.loads(message)["params"]["result"]["number"])
+            kept.append(sum(item() is not None for item in results))
+
+    sent: list[int] = []
+    kept: list[int] = []
+    results: list[weakref.ref[Result]] = []
+
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        def page() -> list[Notification]:
+            made = [Result(number=number) for number in range(20)]
+            results.extend(map(weakref.ref, made))
+            return [Notification(item) for item in made]
+
+        async def pages() -> AsyncIterator[list[Notification]]:
+            yield page()
+
+        session = RpcConnection(service, Counting(), NODE, 10**9, lambda: None)
+        answered = asyncio.Event()
+        answered.set()
+        _sent.set(answered)
+        session._subscribed(pages(), "eth_subscription")
+        await until(lambda: len(sent) == 20)
+        session.close()
+
+    tried(work)
+    assert sent == list(range(20))
+    assert kept == list(range(19, -1, -1))
 
 
 @pytest.mark.parametrize("over", ["HTTP", "WebSocket"])

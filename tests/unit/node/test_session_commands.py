@@ -6,9 +6,12 @@ A row is a command everywhere. What is written by hand beside the table is held 
 from __future__ import annotations
 
 import ast
+import asyncio
+import importlib
 import inspect
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +25,7 @@ from node.dap.line import REPEATABLE
 from node.dap.moves import BACKWARD, MOVES
 from node.rpc.methods import load_methods
 from node.rpc.registry import find_method, method_names
+from node.sessions import commands
 from node.sessions.commands import BY_METHOD, COMMANDS, PREFIX, Argument, ArgumentKind, Command
 from node.sessions.rights import Right
 from tests.paths import REPO
@@ -217,3 +221,26 @@ def test_blocking_classes_are_made_from_those_for_event_loops(blocking: type, so
         assert [p.replace(annotation=p.empty) for p in named] == [
             p.replace(annotation=p.empty) for p in list(other.parameters.values())[: len(named)]
         ], name
+
+
+def test_what_a_command_needs_is_imported_on_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first session held the event loop for ten milliseconds, in which modules were imported."""
+    threads = []
+
+    def noted(name: str) -> Any:
+        threads.append(threading.get_ident())
+        return importlib.import_module(name)
+
+    monkeypatch.setattr(commands, "import_module", noted)
+    monkeypatch.setattr(commands, "_FOUND", {})
+    named = {cell.cell_contents for row in COMMANDS.values() for cell in row.run.__closure__ or ()}  # type: ignore[attr-defined]
+    functions = sorted(name for name in named if isinstance(name, str) and ":" in name)
+
+    async def twice() -> None:
+        for name in functions * 2:
+            assert callable(await commands._function(name))
+
+    assert functions
+    asyncio.run(twice())
+    assert len(threads) == len(functions)
+    assert threading.get_ident() not in threads

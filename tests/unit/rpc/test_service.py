@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,6 +15,8 @@ from eth_account import Account
 from chain.blocks import Header
 from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address
+from node.rpc import service as service_module
+from node.rpc.cost import ReadPrice, price_of
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
 from storage.blocks.rewinds import Rewinds
@@ -298,3 +301,26 @@ def test_a_rewind_while_a_filter_is_installed_is_not_missed() -> None:
         service.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("short_road", [True, False])
+def test_a_large_batch_is_priced_on_a_thread(short_road: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The prices of a thousand requests held the event loop for milliseconds."""
+    threads = []
+
+    def noted(*arguments: Any) -> ReadPrice:
+        threads.append(threading.get_ident())
+        return price_of(*arguments)
+
+    def noted_of_typed(self: RpcService, typed: Any) -> ReadPrice:
+        threads.append(threading.get_ident())
+        return of_typed(self, typed)
+
+    of_typed = RpcService._price_of_typed
+    monkeypatch.setattr(service_module, "price_of", noted)
+    monkeypatch.setattr(RpcService, "_price_of_typed", noted_of_typed)
+    batch = [request("eth_getBalance", ALICE, "latest") | {"id": number} for number in range(300)]
+    (answers,) = exchange(batch, limits=RpcLimits(short_road=short_road))
+    assert [answer["id"] for answer in answers] == list(range(300))
+    assert len(threads) >= 300
+    assert threading.get_ident() not in threads[:300]
