@@ -13,7 +13,7 @@ from node.rpc.batches import ALONE, READ, SUBMIT, BatchParts, ReadyRun, answer_b
 from node.rpc.brief import LONG, BriefReads, OrLong
 from node.rpc.caller import NODE, Caller
 from node.rpc.context import Context
-from node.rpc.cost import CHEAP, PART, Order, ReadPrice, kind_of, price_of, price_of_gas
+from node.rpc.cost import CHEAP, PART, Order, ReadPrice, kind_of, price_of, price_of_decoding, price_of_gas
 from node.rpc.dispatch import Body, Call, Dispatcher, Request, is_small, run_read
 from node.rpc.errors import NodeBusy, RateExceeded
 from node.rpc.held import Held
@@ -293,15 +293,24 @@ class RpcService:
 
     async def _answer_large(self, body: list[bytes], work: Work, caller: Caller) -> bytes | None:
         with work:
-            decoded = await self.readers.run(lambda: self._decoded_large(b"".join(body), caller), work)
-            if isinstance(decoded, list):
-                batch = self._batch_of(decoded, caller)
-                work.take(self._admit_typed(batch, work.share))
-                return await self._answer_batch(batch, work)
-            self._charge(decoded, caller)
-            if isinstance(decoded, Body):
-                work.take(self._admit(decoded, work.client))
-            return await self._answer_decoded(decoded, work)
+            async with work.client.large:  # what waits for its turn is not decoded yet: it would take more memory
+                price = price_of_decoding(sum(map(len, body)))
+                decoded = await self.readers.run(lambda: self._decoded_large(b"".join(body), caller), work, price)
+                if _are_reads(decoded):
+                    return await self._answer_decoded_large(decoded, work, caller)
+            return await self._answer_decoded_large(decoded, work, caller)
+
+    async def _answer_decoded_large(
+        self, decoded: Body | list[TypedRequest] | bytes, work: Work, caller: Caller
+    ) -> bytes | None:
+        if isinstance(decoded, list):
+            batch = self._batch_of(decoded, caller)
+            work.take(self._admit_typed(batch, work.share))
+            return await self._answer_batch(batch, work)
+        self._charge(decoded, caller)
+        if isinstance(decoded, Body):
+            work.take(self._admit(decoded, work.client))
+        return await self._answer_decoded(decoded, work)
 
     def _decoded_large(self, body: bytes, caller: Caller) -> Body | list[TypedRequest] | bytes:
         """As `_decoded`; usual requests typed."""
@@ -445,6 +454,14 @@ class RpcService:
         """Stop the threads."""
         self.brief.close()
         self.readers.close()
+
+
+def _are_reads(decoded: Body | list[TypedRequest] | bytes) -> bool:
+    """Whether nothing of it is a write, which may wait for a block or for another request of its client."""
+    if isinstance(decoded, list):
+        return not any(request.method.is_coroutine for request in decoded)
+    names = [request.method for request in decoded.requests] if isinstance(decoded, Body) else []
+    return not any(method.is_coroutine for method in map(known_method, names) if method is not None)
 
 
 def _overlap(method: Method) -> str:

@@ -14,9 +14,13 @@ from eth_account import Account
 from chain.blocks import Header
 from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address
+from node.rpc.caller import Caller
+from node.rpc.dispatch import Body
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
+from node.rpc.work import LARGE_READS, ConnectedClient
 from storage.blocks.rewinds import Rewinds
+from tests.unit.rpc.held_backend import Held
 from tests.unit.rpc.memory_backend import CRASHING, DEV, REVERTING, SECRET, MemoryBackend, rpc_service
 
 ALICE = "0x" + "aa" * 20
@@ -296,5 +300,40 @@ def test_a_rewind_while_a_filter_is_installed_is_not_missed() -> None:
         await backend._append([])
         assert await service.call("eth_getFilterChanges", [key]) == ["0x" + backend.blocks[1].header.hash.hex()]
         service.close()
+
+    asyncio.run(run())
+
+
+def test_large_bodies_of_one_connection_are_decoded_when_it_is_their_turn() -> None:
+    """All that a connection sent ahead was decoded at once: a hundred of them made 400 MB of it."""
+
+    async def run() -> None:
+        backend = Held()
+        service = rpc_service(backend)
+        decoded: list[int] = []
+        decode = service.dispatcher.decode
+
+        def counted(body: bytes, caller: Caller) -> Body:
+            decoded.append(len(body))
+            return decode(body, caller)
+
+        service.dispatcher.decode = counted  # type: ignore[method-assign]
+        body = json.dumps(request("eth_call", {"to": "0x" + "11" * 20, "data": "0x" + "00" * 25_000})).encode()
+        client, other = ConnectedClient(), ConnectedClient()
+        try:
+            waiting = [asyncio.ensure_future(service.answer(body, client)) for _ in range(20)]
+            while backend.running < LARGE_READS:
+                await asyncio.sleep(0.002)
+            assert len(decoded) == LARGE_READS
+            last = asyncio.ensure_future(service.answer(body, other))
+            while backend.running < LARGE_READS + 1:
+                await asyncio.sleep(0.002)
+            backend.free.set()
+            answers = await asyncio.gather(last, *waiting)
+            assert {json.loads(answer or b"")["result"] for answer in answers} == {"0x2a"}
+            assert len(decoded) == 21
+        finally:
+            backend.free.set()
+            service.close()
 
     asyncio.run(run())
