@@ -22,7 +22,7 @@ TRACED = 25
 ESTIMATE_RUNS = 16
 ACCESS_LIST_RUNS = 8
 DECODED_BYTES_PER_S = 6_000_000
-"""Of JSON with as many values as there may be."""
+"""JSON with as many values as there may be."""
 LOG_BLOCKS_PER_S = 10_000
 """Blocks whose blooms are looked at, where the index has no rows of them."""
 UNKNOWN_S = 0.001
