@@ -65,7 +65,7 @@ class HttpLimits:
     # WebSocket
     messages_unanswered_max: int = 1024
     """For one connection; then reading pauses."""
-    messages_unanswered_bytes_max: int = 4 * 1024 * 1024
+    messages_unanswered_bytes_max: int = 512 * 1024
     """The same in bytes."""
     ping_every_s: float = 20.0
     """A silent peer is pinged, and has as long to answer."""

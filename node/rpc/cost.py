@@ -21,6 +21,8 @@ TRACED = 25
 """How many times as long a traced call may take: a tracer in Python hears each opcode."""
 ESTIMATE_RUNS = 16
 ACCESS_LIST_RUNS = 8
+DECODED_BYTES_PER_S = 6_000_000
+"""JSON with as many values as there may be."""
 LOG_BLOCKS_PER_S = 10_000
 """Blocks whose blooms are looked at, where the index has no rows of them."""
 UNKNOWN_S = 0.001
@@ -100,6 +102,11 @@ def price_of(limits: RpcLimits, method: str, params: Any) -> ReadPrice:
     if bound is not None and isinstance(params, list) and params:
         most_s = min(most_s, bound(limits, params[0]))
     return ReadPrice(kind_of(method, params), most_s)
+
+
+def price_of_decoding(size_bytes: int) -> ReadPrice:
+    """The price of decoding a body: cheap up to some 120 kB, and then no sign of what its client's reads take."""
+    return ReadPrice(None, size_bytes / DECODED_BYTES_PER_S)
 
 
 def price_of_gas(limits: RpcLimits, kind: Hashable, gas: int | None) -> ReadPrice:

@@ -11,9 +11,13 @@ Nobody waits behind a stranger's heavy calls:
 - What is cheap for certain waits for no other job of its client.
 - A client may have as many reads waiting as there are places left, so that a newcomer finds one, and no more than
   should take `RpcLimits.client_max_s`.
-- Jobs have lanes by the processor time they have taken: short, medium and long. Of six threads two may be on long jobs
-  and one on a medium one. A job that outgrows its lane while the next is full is *put back*: stopped, and begun again
-  when there is room. Reads change nothing, so that is allowed. The last thread is for clients whose last job was short.
+- Jobs have lanes by the processor time they have taken: light, short, medium and long. Of six threads two may be on
+  long jobs and one on a medium one. A job that outgrows its lane while the next is full is *put back*: stopped, and
+  begun again when there is room. Reads change nothing, so that is allowed. The last thread is for light jobs.
+- Native code works without the interpreter lock, so threads in it take the processors away from the event loop and from
+  each other. Each lane but the light one has one place for certain; more only as long as there are processors for all
+  jobs of these lanes, of which medium and long ones leave one free unless their client is the only one. Light jobs are
+  begun at once beside them, as many as there are processors.
 - Who has used much of the medium and long lanes lately comes later in them, so many long jobs of one client let one of
   another pass.
 - What runs is looked at by the clock and ended when its `Work` is above its time or its memory.
@@ -23,6 +27,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import threading
 import time
 from collections import deque
@@ -59,8 +64,11 @@ LOOK_EVERY_S = 0.01
 LOOK_AGAIN_S = 0.001
 """After a look that found the lock taken: the event loop waits for no thread."""
 LIGHT, SHORT, MEDIUM, LONG = range(4)
-LANES_S = (CHEAP_S, CHEAP_S, 0.5, math.inf)
-"""Processor time, seconds, of a job in each lane; waiting for the interpreter lock does not count."""
+LANES_S = (0.001, CHEAP_S, 0.5, math.inf)
+"""Processor time, seconds, of a job in each lane; waiting for the interpreter lock does not count. What is cheap for
+certain is light although it may take `CHEAP_S`."""
+WAITING_S = 0.05
+"""A light job under way for so long waits for a disk or a lock: it takes no processor from others."""
 WEIGHT = 20.0
 """A second of processor time that a job is taken to cost counts like so many of having arrived later."""
 
@@ -81,14 +89,20 @@ class _Queued:
     """What comes first; a time, seconds."""
     begun: float = 0.0
     clock: int = 0
-    """The thread's clock of processor time, and what it said at the first look; 0 for a job over before that."""
+    """The thread's clock of processor time; 0 before the job has begun and after its end."""
     clock_begun: float = 0.0
+    """What it said at the beginning: the time of day counts what waits for the interpreter lock, too."""
     lane: int = 0
     price: ReadPrice = PART
     interruption: Interruption | None = None
 
     def __lt__(self, other: _Queued) -> bool:
         return (self.turn, self.number) < (other.turn, other.number)
+
+
+def _allowed_s(job: _Queued) -> float:
+    """Processor time, seconds, that the job may take in its lane."""
+    return CHEAP_S if job.lane == LIGHT and job.price.is_cheap else LANES_S[job.lane]
 
 
 def _queue_of(job: _Queued) -> deque[_Queued]:
@@ -101,10 +115,16 @@ class _Clocks(threading.local):
         self.thread = time.pthread_getcpuclockid(threading.get_ident())
 
 
+def processors_here() -> int:
+    """Processors that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Readers:
     """A small pool of threads for reads. Use from one event loop only."""
 
-    def __init__(self, limits: RpcLimits) -> None:
+    def __init__(self, limits: RpcLimits, processors: int | None = None) -> None:
+        """``processors`` are by default those this process may run on."""
         self._loop = asyncio.get_running_loop()
         self._limits = limits
         self._own = Work(limits)
@@ -135,8 +155,13 @@ class Readers:
         self.begun = 0
         """Jobs begun since the start."""
         self._size = limits.reader_threads
-        self._room = {MEDIUM: max(1, self._size // 6), LONG: max(1, self._size // 3)}
+        self._room = {
+            SHORT: max(1, self._size - 1),
+            MEDIUM: max(1, self._size // 6),
+            LONG: max(1, self._size // 3),
+        }
         """Threads that may be on jobs of those lanes."""
+        self._processors = processors or processors_here()
         for _ in range(self._size):
             self._start_thread()
 
@@ -241,7 +266,7 @@ class Readers:
         """The job waits in its lane, by what it is taken to cost. Holds the lock."""
         cost = min(job.work.share.cost, job.price.most_s)
         if job.lane < MEDIUM:
-            job.lane = LIGHT if cost < LANES_S[LIGHT] else SHORT
+            job.lane = LIGHT if job.price.is_cheap or cost < LANES_S[LIGHT] else SHORT
         else:
             cost += job.work.share.used(now)
         job.turn = now + WEIGHT * cost
@@ -253,9 +278,14 @@ class Readers:
         if lane is None:
             return False
         working = self._size - len(self._asleep)
-        if working == 0 or now - self._begun > HELP_AFTER_S or (lane in self._room and working == 1):
+        is_free = working == 0 or (lane >= MEDIUM and working == 1) or (lane == LIGHT and self._are_all_heavy(working))
+        if is_free or now - self._begun > HELP_AFTER_S:
             self._wake()
         return True
+
+    def _are_all_heavy(self, working: int) -> bool:
+        """Whether all threads that are awake are on jobs that are not light. Holds the lock."""
+        return self._count_heavy() == working
 
     def _wake(self) -> None:
         """Wake a thread, if one is asleep. Holds the lock."""
@@ -265,13 +295,35 @@ class Readers:
     def _next_lane(self) -> int | None:
         """The longest lane in which a job waits that may begin. Holds the lock."""
         light, short, medium, long = self._lanes
-        if long and self._count(LONG) < self._room[LONG]:
+        heavy = self._count_heavy()
+        if long and self._has_room(LONG, heavy):
             return LONG
-        if medium and self._count(MEDIUM) < self._room[MEDIUM]:
+        if medium and self._has_room(MEDIUM, heavy):
             return MEDIUM
-        if not short or len(self._running) >= max(1, self._size - 1):
-            return LIGHT if light else None
-        return LIGHT if light and light[0] < short[0] else SHORT
+        may_be_light = bool(light) and self._has_room_for_light()
+        if not short or len(self._running) >= max(1, self._size - 1) or not self._has_room(SHORT, heavy):
+            return LIGHT if may_be_light else None
+        return LIGHT if may_be_light and light[0] < short[0] else SHORT
+
+    def _has_room_for_light(self) -> bool:
+        since = time.monotonic() - WAITING_S
+        busy = sum(job.lane == LIGHT and job.begun > since for job in self._running.values())
+        return busy < self._processors
+
+    def _has_room(self, lane: int, heavy: int) -> bool:
+        """Whether one more job may run in the lane beside so many others that are not light. Holds the lock."""
+        count = self._count(lane)
+        spare = 0 if lane == SHORT or self._is_one_client() else 1
+        return count == 0 or (count < self._room[lane] and heavy < self._processors - spare)
+
+    def _is_one_client(self) -> bool:
+        """Whether all that runs, and what waits for its first turn, is of one client. Holds the lock."""
+        light, short, *_ = self._lanes  # at most two jobs of each client
+        jobs = (*self._running.values(), *light[:3], *short[:3])
+        return len({id(job.work.share) for job in jobs}) <= 1
+
+    def _count_heavy(self) -> int:
+        return sum(job.lane != LIGHT for job in self._running.values())
 
     def _count(self, lane: int) -> int:
         return sum(job.lane == lane for job in self._running.values())
@@ -289,9 +341,7 @@ class Readers:
             for job in running:
                 if not job.clock:
                     continue
-                if not job.clock_begun:
-                    job.clock_begun = time.clock_gettime(job.clock)
-                elif job.interruption is not None and now - job.begun > LANES_S[job.lane]:
+                if job.interruption is not None and now - job.begun > _allowed_s(job):
                     self._promote(job, job.interruption)
             waiting = self._wake_another(now)
         finally:
@@ -303,9 +353,10 @@ class Readers:
 
     def _promote(self, job: _Queued, interruption: Interruption) -> None:
         """Move a job that runs to the lane of its time, or have it put back. Holds the lock."""
-        if time.clock_gettime(job.clock) - job.clock_begun <= LANES_S[job.lane]:
+        if time.clock_gettime(job.clock) - job.clock_begun <= _allowed_s(job):
             return
-        with_room = [lane for lane, room in self._room.items() if lane > job.lane and self._count(lane) < room]
+        others = self._count_heavy() - (job.lane != LIGHT)
+        with_room = [lane for lane in self._room if lane > job.lane and self._has_room(lane, others)]
         if with_room:
             job.lane = with_room[0]
         else:
@@ -382,7 +433,7 @@ class Readers:
             elif job.begun - first > DELIVER_AFTER_S or job.work.share.cost > DELIVER_AFTER_S:
                 self._bring_back()
                 first = job.begun
-            job.clock_begun, job.clock = 0.0, clock
+            job.clock_begun, job.clock = time.clock_gettime(clock), clock
             job = self._execute(job, thread, wake)
             has_results = True
         if has_results:
@@ -410,9 +461,7 @@ class Readers:
     def _account(self, job: _Queued, is_put_back: bool) -> None:
         """What the job took; one that was put back waits for room. Holds the lock."""
         job.interruption = None
-        share, cost = job.work.share, time.monotonic() - job.begun
-        if job.clock_begun:  # it took so long that waiting for the interpreter lock may be most of it
-            cost = time.clock_gettime(job.clock) - job.clock_begun
+        share, cost = job.work.share, time.clock_gettime(job.clock) - job.clock_begun
         job.clock = 0
         if not job.price.is_cheap or cost > CHEAP_S:
             share.cost = max(cost, share.cost / 2)

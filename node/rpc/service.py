@@ -13,7 +13,7 @@ from node.rpc.batches import ALONE, READ, SUBMIT, BatchParts, ReadyRun, answer_b
 from node.rpc.brief import LONG, BriefReads, OrLong
 from node.rpc.caller import NODE, Caller
 from node.rpc.context import Context
-from node.rpc.cost import CHEAP, PART, Order, ReadPrice, kind_of, price_of, price_of_gas
+from node.rpc.cost import CHEAP, PART, Order, ReadPrice, kind_of, price_of, price_of_decoding, price_of_gas
 from node.rpc.dispatch import Body, Call, Dispatcher, Request, is_small, run_read
 from node.rpc.errors import NodeBusy, RateExceeded
 from node.rpc.held import Held
@@ -304,19 +304,27 @@ class RpcService:
     async def _answer_large(self, body: list[bytes], work: Work, caller: Caller) -> bytes | None:
         with work:
             context = self._context_of(caller)
-            decoded, batch, prices = await self.readers.run(
-                lambda: self._decoded_large(b"".join(body), caller, context, work), work
-            )
-            if decoded is None:
-                assert batch is not None
-                work.take(self._admit_typed(batch, prices, work.share))
-                return await self._answer_batch(batch, work)
-            self._charge(decoded, caller)
-            if isinstance(decoded, Body):
-                work.take(self._admit(decoded, work.client))
-            if batch is not None:
-                return await self._answer_batch(batch, work)
-            return await self._answer_decoded(decoded, work)
+            async with work.client.large:  # what waits for its turn is not decoded yet: it would take more memory
+                price = price_of_decoding(sum(map(len, body)))
+                large = await self.readers.run(
+                    lambda: self._decoded_large(b"".join(body), caller, context, work), work, price
+                )
+                if _are_reads(large):
+                    return await self._answer_decoded_large(large, work, caller)
+            return await self._answer_decoded_large(large, work, caller)
+
+    async def _answer_decoded_large(self, large: LargeBody, work: Work, caller: Caller) -> bytes | None:
+        decoded, batch, prices = large
+        if decoded is None:
+            assert batch is not None
+            work.take(self._admit_typed(batch, prices, work.share))
+            return await self._answer_batch(batch, work)
+        self._charge(decoded, caller)
+        if isinstance(decoded, Body):
+            work.take(self._admit(decoded, work.client))
+        if batch is not None:
+            return await self._answer_batch(batch, work)
+        return await self._answer_decoded(decoded, work)
 
     def _decoded_large(self, body: bytes, caller: Caller, context: Context, work: Work) -> LargeBody:
         """As `_decoded`; usual requests typed. The prices of a thousand requests are too much for the event loop, too.
@@ -474,6 +482,14 @@ class RpcService:
         """Stop the threads."""
         self.brief.close()
         self.readers.close()
+
+
+def _are_reads(large: LargeBody) -> bool:
+    """Whether nothing of it is a write, which may wait for a block or for another request of its client."""
+    if large.batch is not None:
+        return all(overlap == READ for overlap in large.batch.overlaps)
+    names = [request.method for request in large.decoded.requests] if isinstance(large.decoded, Body) else []
+    return not any(method.is_coroutine for method in map(known_method, names) if method is not None)
 
 
 def _overlap(method: Method) -> str:

@@ -7,6 +7,7 @@ answer is above the limit. `current_work` finds it in coroutines.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
@@ -25,6 +26,8 @@ from vm.interruption import Interruption
 STRANGER_COST_S = 0.02
 """What a job of a client is taken to cost as long as nothing is known of it."""
 FORGOTTEN_S = 10.0
+LARGE_READS = 2
+"""Reads with large bodies of one connection that are decoded and answered at a time."""
 
 ConnectionMethods = Mapping[str, Callable[[Any], Any]]
 """Methods that only this connection has, such as subscriptions: from the parameters as decoded to the result."""
@@ -91,13 +94,15 @@ class Shares:
 class ConnectedClient:
     """One connection. Used on the event loop only, but for `share`, which is the readers'."""
 
-    __slots__ = ("_caller", "_own", "_works", "is_gone", "share")
+    __slots__ = ("_caller", "_own", "_works", "is_gone", "large", "share")
 
     def __init__(self) -> None:
         self.is_gone = False
         self._own = self.share = ReaderShare()
         self._caller: Caller | None = None
         self._works: set[Work] = set()
+        self.large = asyncio.Semaphore(LARGE_READS)
+        """Taken by reads with large bodies, from their decoding to their answer."""
 
     def is_of(self, caller: Caller, shares: Shares) -> None:
         """From now on its requests are this caller's."""

@@ -24,9 +24,11 @@ LONG = RpcLimits(call_max_s=600.0)
 """Nothing ends by its time."""
 
 
-def with_readers(test: Callable[[Readers], Awaitable[Any]], limits: RpcLimits = LONG) -> Any:
+def with_readers(
+    test: Callable[[Readers], Awaitable[Any]], limits: RpcLimits = LONG, processors: int = 8
+) -> Any:
     async def run() -> Any:
-        readers = Readers(limits)
+        readers = Readers(limits, processors)
         try:
             return await asyncio.wait_for(test(readers), 60)
         finally:
@@ -120,6 +122,56 @@ def test_a_client_with_short_calls_does_not_queue_behind_those_nobody_knows(monk
         await asyncio.gather(*gone, return_exceptions=True)
 
     with_readers(test)
+
+
+def test_a_short_call_is_answered_beside_as_many_endless_ones_as_may_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On two processors three threads at most are on them, one in each lane, and others are there for what is light."""
+    monkeypatch.setattr(module, "LANES_S", (0.001, 0.001, 0.002, math.inf))
+
+    async def test(readers: Readers) -> None:
+        running, most, lock = 0, 0, threading.Lock()
+
+        def busy() -> None:
+            nonlocal running, most
+            with lock:
+                running += 1
+                most = max(most, running)
+            try:
+                endless()
+            finally:
+                with lock:
+                    running -= 1
+
+        others = [ConnectedClient() for _ in range(20)]
+        for other in others:
+            other.share.cost = 0.01
+        gone = [start(readers, busy, other) for other in others]
+        await until(lambda: readers.status()["long"] == 1 and readers.status()["putBack"] >= 10)
+        for _ in range(10):
+            known = ConnectedClient()
+            known.share.cost = 0.0
+            assert await start(readers, lambda: "short", known) == "short"
+        assert not any(task.done() for task in gone)
+        assert readers.status()["long"] == 1
+        assert most <= 3
+        for other in others:
+            other.leave()
+        await asyncio.gather(*gone, return_exceptions=True)
+
+    with_readers(test, processors=2)
+
+
+def test_one_client_alone_has_all_processors_for_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LANES_S", (0.0, math.inf, math.inf, math.inf))  # all are short
+
+    async def test(readers: Readers) -> None:
+        client = ConnectedClient()
+        gone = [start(readers, endless, client) for _ in range(6)]
+        await until(lambda: readers.status()["busy"] == 2)
+        client.leave()
+        await asyncio.gather(*gone, return_exceptions=True)
+
+    with_readers(test, processors=2)
 
 
 def test_what_a_client_asked_ends_with_it() -> None:

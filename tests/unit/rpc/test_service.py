@@ -16,10 +16,14 @@ from chain.blocks import Header
 from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address
 from node.rpc import service as service_module
+from node.rpc.caller import Caller
 from node.rpc.cost import ReadPrice, price_of
+from node.rpc.dispatch import Body
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
+from node.rpc.work import LARGE_READS, ConnectedClient
 from storage.blocks.rewinds import Rewinds
+from tests.unit.rpc.held_backend import Held
 from tests.unit.rpc.memory_backend import CRASHING, DEV, REVERTING, SECRET, MemoryBackend, rpc_service
 
 ALICE = "0x" + "aa" * 20
@@ -324,3 +328,38 @@ def test_a_large_batch_is_priced_on_a_thread(short_road: bool, monkeypatch: pyte
     assert [answer["id"] for answer in answers] == list(range(300))
     assert len(threads) >= 300
     assert threading.get_ident() not in threads[:300]
+
+
+def test_large_bodies_of_one_connection_are_decoded_when_it_is_their_turn() -> None:
+    """All that a connection sent ahead was decoded at once: a hundred of them made 400 MB of it."""
+
+    async def run() -> None:
+        backend = Held()
+        service = rpc_service(backend)
+        decoded: list[int] = []
+        decode = service.dispatcher.decode
+
+        def counted(body: bytes, caller: Caller) -> Body:
+            decoded.append(len(body))
+            return decode(body, caller)
+
+        service.dispatcher.decode = counted  # type: ignore[method-assign]
+        body = json.dumps(request("eth_call", {"to": "0x" + "11" * 20, "data": "0x" + "00" * 25_000})).encode()
+        client, other = ConnectedClient(), ConnectedClient()
+        try:
+            waiting = [asyncio.ensure_future(service.answer(body, client)) for _ in range(20)]
+            while backend.running < LARGE_READS:
+                await asyncio.sleep(0.002)
+            assert len(decoded) == LARGE_READS
+            last = asyncio.ensure_future(service.answer(body, other))
+            while backend.running < LARGE_READS + 1:
+                await asyncio.sleep(0.002)
+            backend.free.set()
+            answers = await asyncio.gather(last, *waiting)
+            assert {json.loads(answer or b"")["result"] for answer in answers} == {"0x2a"}
+            assert len(decoded) == 21
+        finally:
+            backend.free.set()
+            service.close()
+
+    asyncio.run(run())
