@@ -86,13 +86,7 @@ def apply_transaction(
     Raises an `InvalidTransaction` subclass, or `PrecompileUnavailable`, with the journal as it was.
     """
     if not is_checked:
-        check_static(
-            tx,
-            environment.fork,
-            environment.chain_id,
-            gas_capped=environment.gas_capped,
-            code_bytes_max=machine.code_bytes_max,
-        )
+        _check_alone(machine, environment, tx)
     check_gas_room(tx, block_gas_left)
     _check_sender(journal, tx, sender, environment.fork)
     _check_fees(environment, tx, blob_gas_left)
@@ -151,6 +145,17 @@ def simulate_quickly(
     return outcome.halt, outcome.output, _gas_of(fork, gas_limit, outcome.gas_left, outcome.refund, floor)[0]
 
 
+def _check_alone(machine: Machine, environment: BlockEnvironment, tx: Transaction) -> None:
+    """Check what needs no state. Raises an `InvalidTransaction` subclass."""
+    check_static(
+        tx,
+        environment.fork,
+        environment.chain_id,
+        gas_capped=environment.gas_capped,
+        code_bytes_max=machine.code_bytes_max,
+    )
+
+
 def _check_sender(journal: Journal, tx: Transaction, sender: Address, fork: Fork) -> None:
     account = journal.account(sender)
     check_nonce_is_next(tx, account)
@@ -201,13 +206,7 @@ def begin_transaction(
 
     Raises an `InvalidTransaction` subclass with the journal as it was.
     """
-    check_static(
-        tx,
-        environment.fork,
-        environment.chain_id,
-        gas_capped=environment.gas_capped,
-        code_bytes_max=machine.code_bytes_max,
-    )
+    _check_alone(machine, environment, tx)
     _check_sender(journal, tx, sender, environment.fork)
     _check_fees(environment, tx, environment.blob_schedule.max * blob_gas_of(tx))
     check_funds(tx, sender, journal.balance(sender))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 
 from node.gateway.limits import HttpLimits
 from node.gateway.link import ClientLink
@@ -11,7 +12,7 @@ from node.rpc.caller import Caller, on_connection
 from node.rpc.service import RpcService
 
 
-class MessageLine:
+class MessageLine(ABC):
     """The `Channel` of a connection's requests. Its framing is in subclasses: `_advance` and `_send`."""
 
     def __init__(self, link: ClientLink, service: RpcService, limits: HttpLimits, caller: Caller) -> None:
@@ -65,9 +66,9 @@ class MessageLine:
             self._send(message)
             await self._taken.wait()
 
+    @abstractmethod
     def _send(self, message: bytes) -> None:
         """Frame a message and hand it to the link, if that is open."""
-        raise NotImplementedError
 
     def _write(self, head: bytes, rest: bytes = b"") -> None:
         self._link.write(head, rest)
@@ -86,9 +87,9 @@ class MessageLine:
 
     # -- what was received --------------------------------------------------------------------------
 
+    @abstractmethod
     def _advance(self) -> None:
         """Look at what was received, as far as this turn and the limits allow."""
-        raise NotImplementedError
 
     @property
     def _is_waiting(self) -> bool:

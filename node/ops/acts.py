@@ -29,8 +29,8 @@ ACTS: Final = {
 def recorded_act(command: str, directory: Path, told: Callable[[str], object], **params: Any) -> Iterator[None]:
     """Do the act of a command inside, and record with these parameters how it ended: also if it was refused.
 
-    The act stands if the record cannot be written; ``told`` is called with a line that says so. There is no audit log
-    in a folder that does not become a data directory.
+    If the record cannot be written, the act is not undone, and ``told`` gets a line that says so. Nothing is recorded
+    if the folder does not become a data directory.
     """
     outcome = "failed"
     try:

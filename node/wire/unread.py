@@ -32,7 +32,7 @@ class Unread:
         self._timer: asyncio.TimerHandle | None = None
 
     def more(self, written: int) -> None:
-        """So many bytes were written. Raises `SlowReader` if there is no room for those that wait."""
+        """Count bytes that were written. Raises `SlowReader` if more than allowed are waiting."""
         self._written += written
         unread = self._unread()
         try:

@@ -8,7 +8,8 @@ from the beginning.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar
 
 from chain.forks import BERLIN
 from chain.state import StateReader
@@ -23,6 +24,8 @@ from vm.evm.native_state.state import LOADS_BEFORE_ASKING
 from vm.interruption import Interruption
 from vm.journal import Journal
 from vm.message import Halt, Message, Outcome
+
+T = TypeVar("T")
 
 _GAS: Final = int(Field.GAS)
 _SP: Final = int(Field.SP)
@@ -76,16 +79,20 @@ class QuickRun:
 
         Raises the reason if it is stopped.
         """
-        if interruption is None:
-            return self._run(message, code, environment, state)
-        interruption.enter(self)
+        return self._stopped_by(interruption, self._run, message, code, environment, state)
+
+    def _stopped_by(self, stop: Interruption | None, attempt: Callable[..., T | None], *given: Any) -> T | None:
+        """The attempt's outcome. Raises the reason if it is stopped."""
+        if stop is None:
+            return attempt(*given)
+        stop.enter(self)
         try:
-            outcome = self._run(message, code, environment, state)
+            outcome = attempt(*given)
             if outcome is None:
-                interruption.check()
+                stop.check()
             return outcome
         finally:
-            interruption.leave(self)
+            stop.leave(self)
 
     def _run(self, message: Message, code: Code, environment: bytes, state: StateReader) -> QuickOutcome | None:
         native = self._pool.native_state
@@ -166,16 +173,7 @@ class QuickExecution(QuickRun):
         The caller can pay the value. ``hashes`` of the transaction's blobs; ``environment`` as for frames. Raises the
         reason if it is stopped; the journal is then of no more use.
         """
-        if stop is None:
-            return self._execute(message, code, environment, hashes)
-        stop.enter(self)
-        try:
-            outcome = self._execute(message, code, environment, hashes)
-            if outcome is None:
-                stop.check()
-            return outcome
-        finally:
-            stop.leave(self)
+        return self._stopped_by(stop, self._execute, message, code, environment, hashes)
 
     def _execute(
         self, message: Message, code: Code, environment: bytes, hashes: tuple[Hash32, ...]
